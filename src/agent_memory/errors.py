@@ -1,0 +1,18 @@
+"""The one error that users see: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+
+class AgentMemoryError(Exception):
+    """Something went wrong that the person at the keyboard can mend.
+
+    ``problem`` is one sentence that says what is wrong; ``remedy`` is one that says what to do. The command line
+    prints both and exits with 1; the REST API sends them as problem details (RFC 9457).
+    """
+
+    def __init__(self, problem: str, remedy: str, *, status: int = 500) -> None:
+        super().__init__(f"{problem} {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+        self.status = status
+        """The HTTP status that the REST API answers with."""

@@ -1,0 +1,74 @@
+"""Every path of the home, and nothing else: `AGENT_MEMORY_HOME`, or `~/.agent-memory`.
+
+Paths are computed at each call, since tests and the command line move the home by the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The folder that holds everything of ours (absolute; it may not exist yet)."""
+    moved = os.environ.get("AGENT_MEMORY_HOME")
+    return Path(moved).expanduser().absolute() if moved else Path.home() / ".agent-memory"
+
+
+def make_private(folder: Path) -> Path:
+    """Create `folder` and its parents, itself readable by its owner only, and return it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def config_file() -> Path:
+    return home() / "config.toml"
+
+
+def env_file() -> Path:
+    return home() / ".env"
+
+
+def spool() -> Path:
+    return home() / "spool"
+
+
+def spool_tmp() -> Path:
+    """Files that a hook is still writing."""
+    return spool() / "tmp"
+
+
+def spool_new() -> Path:
+    """Whole files that wait for the service."""
+    return spool() / "new"
+
+
+def spool_bad() -> Path:
+    """Files that could not be read, each with its reason beside it."""
+    return spool() / "bad"
+
+
+def postgres() -> Path:
+    return home() / "postgres"
+
+
+def logs() -> Path:
+    return home() / "logs"
+
+
+def backups() -> Path:
+    return home() / "backups"
+
+
+def service_socket() -> Path:
+    return home() / "service.sock"
+
+
+def service_pid() -> Path:
+    """The running service's process id, locked (flock) for as long as it lives."""
+    return home() / "service.pid"
+
+
+def token() -> Path:
+    """The owner's Bearer token for the REST API."""
+    return home() / "token"

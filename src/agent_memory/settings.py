@@ -1,0 +1,94 @@
+"""Every setting, with its default and its unit: from the environment, the home's `.env`, or its `config.toml`.
+
+A `.env` in the working folder is not read: that folder is a project of the user's, and its DATABASE_URL is its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import cached_property
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from agent_memory import paths
+
+
+class Settings(BaseSettings):
+    """The settings in force. Environment before `.env` before `config.toml` before the defaults here."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+
+    database_url: SecretStr | None = None
+    """A Postgres 15+ with pgvector, as a URL. None, and no `postgres_host`: the embedded server."""
+    postgres_host: str | None = None
+    postgres_port: int = 5432
+    postgres_user: str = "agent_memory"
+    postgres_password: SecretStr | None = None
+    postgres_db: str = "agent_memory"
+
+    require_auth: bool = True
+    """Whether REST over TCP asks for a Bearer token. The unix socket's key is its file permissions."""
+    agent_memory_token: SecretStr | None = None
+    """The owner's token. None: the one in the home's `token` file, made at the first start."""
+    agent_memory_port: int = Field(default=3377, ge=1, le=65535)
+
+    redact_secrets: bool = True
+    output_limit_chars: int = Field(default=20_000, ge=0)
+    """How much of a tool call's output is kept, in characters. Its true size is always kept."""
+
+    embedding_url: str | None = None
+    """An OpenAI-compatible endpoint up to and without `/embeddings`, such as `http://127.0.0.1:1234/v1`.
+    None: the model that comes with the installation."""
+    embedding_model: str | None = None
+    """The model's name at `embedding_url`, such as `nomic-embed-text`."""
+    embedding_api_key: SecretStr | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, paths.config_file())
+        return init_settings, env_settings, dotenv_settings, toml
+
+    @cached_property
+    def external_database(self) -> str | None:
+        """The URL of the user's own Postgres, or None where the embedded server is used."""
+        if self.database_url:
+            return self.database_url.get_secret_value()
+        if self.postgres_host:
+            password = self.postgres_password.get_secret_value() if self.postgres_password else ""
+            login = quote(self.postgres_user, safe="") + (f":{quote(password, safe='')}" if password else "")
+            host = quote(self.postgres_host, safe="")
+            return f"postgresql://{login}@{host}:{self.postgres_port}/{quote(self.postgres_db, safe='')}"
+        return None
+
+
+def load() -> Settings:
+    """Read the settings afresh."""
+    return Settings(_env_file=paths.env_file())
+
+
+def owner_token(settings: Settings) -> str:
+    """The owner's Bearer token: the configured one, or the home's `token` file, made here if it is missing."""
+    if settings.agent_memory_token:
+        return settings.agent_memory_token.get_secret_value()
+    file = paths.token()
+    if not file.exists():
+        paths.make_private(file.parent)
+        draft = file.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(32) + "\n", encoding="utf-8")
+        draft.rename(file)
+    return file.read_text(encoding="utf-8").strip()
