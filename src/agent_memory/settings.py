@@ -1,12 +1,14 @@
-"""Every setting, with its default and its unit: from the environment, the home's `.env`, or its `config.toml`.
+"""Every setting, with its default and unit: from the environment, the home's `.env`, or its `config.toml`.
 
-A `.env` in the working folder is not read: that folder is a project of the user's, and its DATABASE_URL is its own.
+A `.env` in the working folder is not read: that folder is a project of the user's, and its DATABASE_URL is
+the project's own.
 """
 
 from __future__ import annotations
 
 import secrets
 from functools import cached_property
+from typing import ClassVar
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr
@@ -24,6 +26,7 @@ class Settings(BaseSettings):
     """The settings in force. Environment before `.env` before `config.toml` before the defaults here."""
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+    reads_environment: ClassVar[bool] = True
 
     database_url: SecretStr | None = None
     """A Postgres 15+ with pgvector, as a URL. None, and no `postgres_host`: the embedded server."""
@@ -57,10 +60,11 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        environment = (env_settings,) if cls.reads_environment else ()
         toml = TomlConfigSettingsSource(settings_cls, paths.config_file())
-        return init_settings, env_settings, dotenv_settings, toml
+        return (init_settings, *environment, dotenv_settings, toml)
 
     @cached_property
     def external_database(self) -> str | None:
@@ -80,8 +84,17 @@ def load() -> Settings:
     return Settings(_env_file=paths.env_file())
 
 
+class _HomeSettings(Settings):
+    reads_environment: ClassVar[bool] = False
+
+
+def load_from_home() -> Settings:
+    """Read the settings without the environment: what the home's own `.env` and `config.toml` say."""
+    return _HomeSettings(_env_file=paths.env_file())
+
+
 def owner_token(settings: Settings) -> str:
-    """The owner's Bearer token: the configured one, or the home's `token` file, made here if it is missing."""
+    """The owner's Bearer token: the configured one, or the home's `token` file, made here where missing."""
     if settings.agent_memory_token:
         return settings.agent_memory_token.get_secret_value()
     file = paths.token()

@@ -17,6 +17,7 @@ create table mem_observations (
 );
 create index mem_observations_time on mem_observations (project_id, occurred_at desc);
 create index mem_observations_session on mem_observations (session_id);
+create index mem_observations_supersedes on mem_observations (supersedes) where supersedes is not null;
 
 create table mem_observation_chunks (
     id bigint generated always as identity primary key,

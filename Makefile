@@ -1,0 +1,52 @@
+# The front door. `make run` and `make test` need Python 3.11+ and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check lint types unit install bench bench-hook bench-ingest bench-redact bench-recall down clean
+
+run: .venv/installed
+	@$(BIN)/agent-memory up --detach
+	@$(BIN)/agent-memory welcome
+
+test: check
+	$(BIN)/python -m pytest
+
+check: lint types
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+unit: .venv/dev
+	$(BIN)/python -m pytest tests/unit
+
+install: .venv/installed
+
+down:
+	$(BIN)/agent-memory down
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'agent-memory needs Python 3.11 or newer: make run PYTHON=/path/to/python3'; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+.venv/installed: .venv/bin/python pyproject.toml
+	@echo 'Installing into .venv …'
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+bench: bench-hook bench-ingest bench-redact bench-recall
+
+bench-%: .venv/dev
+	$(BIN)/python -m bench.$*
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,189 @@
+"""What one run of the hook costs: `python -m bench.hook [runs]`.
+
+Beside each run of the hook stands a run of a bare `python -I -S -c pass` in the same seconds, since the start
+of a process is most of what there is, and it moves with the machine's load. The hook of a tool call is
+measured with the service up, down and hung, one and eight at once; so is that of a session's start, which
+looks for the service.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+RUNS = 200
+STARTS = 10
+"""Runs of a session's start with the service down: each of them starts it, which takes seconds."""
+
+TOOL_CALL = {
+    "cwd": "/home/dev/project",
+    "permission_mode": "default",
+    "hook_event_name": "PostToolUse",
+    "tool_name": "Bash",
+    "tool_input": {"command": "python -m pytest -q", "description": "Run the tests"},
+    "tool_response": {"stdout": "." * 2_000, "stderr": "", "interrupted": False},
+    "duration_ms": 1200,
+}
+SESSION_START = {"cwd": "/home/dev/project", "hook_event_name": "SessionStart", "source": "startup"}
+BARE = [sys.executable, "-I", "-S", "-c", "pass"]
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+    root = Path(tempfile.mkdtemp(prefix="am-"))  # short: a unix socket's path has 107 characters at most
+    try:
+        measure(root, runs)
+    finally:
+        agent_memory(root, "down")
+        shutil.rmtree(root)
+
+
+def measure(home: Path, runs: int) -> None:
+    """Measure every case and print its line of the table."""
+    hooks = connected_settings(home)["hooks"]
+    after_call, session_start = command(hooks["PostToolUse"]), command(hooks["SessionStart"])
+    print(f"{runs} runs of each, in turn with a bare `python -I -S -c pass`; milliseconds\n")
+    print(
+        "| hook of | service | at once | runs | bare p50 | hook p50 | ratio | bare p99 | hook p99 | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+
+    def row(what: str, service: str, argv: list[str], payload: dict[str, Any], at_once: int) -> None:
+        bare, hook = alternate(home, argv, payload, runs, at_once)
+        print(line(what, service, at_once, bare, hook), flush=True)
+
+    with listening(home / ".agent-memory" / "service.sock"):
+        for at_once in (1, 8):
+            row("a tool call", "hung", after_call, TOOL_CALL, at_once)
+            row("a session's start", "hung", session_start, SESSION_START, at_once)
+    for at_once in (1, 8):
+        row("a tool call", "down", after_call, TOOL_CALL, at_once)
+    bare, hook = alternate(home, session_start, SESSION_START, STARTS, 1, before=lambda: stopped(home))
+    print(line("a session's start", "down", 1, bare, hook), flush=True)
+    agent_memory(home, "up", "--detach")
+    for at_once in (1, 8):
+        row("a tool call", "up", after_call, TOOL_CALL, at_once)
+        row("a session's start", "up", session_start, SESSION_START, at_once)
+
+
+def alternate(
+    home: Path,
+    argv: list[str],
+    payload: dict[str, Any],
+    runs: int,
+    at_once: int,
+    *,
+    before: Callable[[], None] = lambda: None,
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of bare runs and of runs of the hook, in turn, `at_once` beside each other."""
+    bare: list[float] = []
+    hook: list[float] = []
+    with ThreadPoolExecutor(at_once) as threads:
+        for _ in range(-(-runs // at_once)):
+            before()
+            for times, command in ((bare, BARE), (hook, argv)):
+                stdins = [stdin(payload) for _ in range(at_once)]
+                times += threads.map(lambda given, argv=command: timed(argv, given, home), stdins)
+    return bare, hook
+
+
+def timed(argv: list[str], given: bytes, home: Path) -> float:
+    """Milliseconds from the start of a process to its end."""
+    started = time.perf_counter()
+    done = subprocess.run(argv, input=given, env=environment(home), capture_output=True, check=False)
+    milliseconds = (time.perf_counter() - started) * 1000
+    assert done.returncode == 0, done
+    assert not done.stderr, done
+    return milliseconds
+
+
+def stdin(payload: dict[str, Any]) -> bytes:
+    """The payload as the agent sends it, under ids of its own."""
+    ids = {"session_id": str(uuid.uuid4()), "tool_use_id": f"toolu_{uuid.uuid4().hex[:24]}"}
+    return json.dumps({**ids, **payload}, separators=(",", ":")).encode() + b"\n"
+
+
+def connected_settings(home: Path) -> dict[str, Any]:
+    """Claude Code's settings as `agent-memory connect claude` writes them for the user with this home."""
+    agent_memory(home, "connect", "claude")
+    settings: dict[str, Any] = json.loads((home / ".claude" / "settings.json").read_bytes())
+    return settings
+
+
+def command(registered: list[dict[str, Any]]) -> list[str]:
+    """The command line of the one hook that is registered for an event."""
+    (hook,) = [hook for matcher in registered for hook in matcher["hooks"]]
+    return [hook["command"], *hook.get("args", [])]
+
+
+def agent_memory(home: Path, *arguments: str) -> None:
+    """Run the command line that is installed beside this interpreter."""
+    subprocess.run(
+        [Path(sys.executable).parent / "agent-memory", *arguments],
+        env=environment(home) | {"AGENT_MEMORY_PORT": str(free_port())},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def stopped(home: Path) -> None:
+    """Wait for a service that is being started, then stop it."""
+    deadline = time.monotonic() + 60
+    while (home / ".agent-memory" / "spool" / "new").is_dir() and time.monotonic() < deadline:
+        if not any((home / ".agent-memory" / "spool" / "new").iterdir()):
+            break
+        time.sleep(0.1)
+    agent_memory(home, "down")
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[None]:
+    """A service that hangs: the kernel accepts what connects to `path`, and nobody answers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(path))
+        service.listen(4096)
+        yield
+    path.unlink()
+
+
+def line(what: str, service: str, at_once: int, bare: list[float], hook: list[float]) -> str:
+    p50 = statistics.median(bare), statistics.median(hook)
+    p99 = percentile_99(bare), percentile_99(hook)
+    return (
+        f"| {what} | {service} | {at_once} | {len(hook)} "
+        f"| {p50[0]:.1f} | {p50[1]:.1f} | {p50[1] / p50[0]:.2f} "
+        f"| {p99[0]:.1f} | {p99[1]:.1f} | {p99[1] / p99[0]:.2f} |"
+    )
+
+
+def percentile_99(milliseconds: list[float]) -> float:
+    return statistics.quantiles(milliseconds, n=100, method="inclusive")[98]
+
+
+if __name__ == "__main__":
+    main()

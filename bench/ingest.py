@@ -1,0 +1,204 @@
+"""How fast events become durable, and how soon they can be recalled.
+
+    make bench-ingest
+
+Two tables. Durable: events a second from the spool into the journal, through the product's own drain (parse, redact,
+write, commit, delete), beside a raw multi-row INSERT of the same rows into the same Postgres in the same run. Lag: a
+running service, 20 events a second through the spool; the time from the file's rename until the text leg finds a word
+that only this event holds, and until its turn's vectors are there.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from agent_memory import paths, settings
+from agent_memory.capture.drain import drain
+from agent_memory.database import migrate, server
+from bench.home import scratch_home
+
+EVENTS = 6_000
+LAG_SECONDS = 20
+LAG_RATE = 20
+WORDS = "request handler timeout cache index retry schema deploy token buffer parser queue worker socket".split()
+
+
+def payloads(count: int, seed: int, session: str = "bench") -> Iterator[dict[str, Any]]:
+    """Tool calls of about 2.8 KB, as a coding session has them: 25 calls a prompt."""
+    rng = random.Random(seed)
+    for n in range(count):
+        prompt = f"{session}-prompt-{n // 25}"
+        base = {"session_id": f"{session}-{n // 500}", "cwd": "/home/dev/shop", "prompt_id": prompt}
+        if n % 25 == 0:
+            text = " ".join(rng.choices(WORDS, k=12))
+            yield base | {"hook_event_name": "UserPromptSubmit", "prompt": f"Please look at {text}"}
+            continue
+        lines = "\n".join(
+            f"src/{rng.choice(WORDS)}.py:{rng.randrange(900)}: {' '.join(rng.choices(WORDS, k=8))}" for _ in range(30)
+        )
+        yield base | {
+            "hook_event_name": "PostToolUse",
+            "tool_name": "Bash",
+            "tool_input": {"command": f"grep -rn {rng.choice(WORDS)} src", "description": "Look for it"},
+            "tool_response": {"stdout": lines, "stderr": "", "interrupted": False},
+            "tool_use_id": f"toolu_{seed}_{n}",
+            "duration_ms": rng.randrange(200),
+        }
+
+
+def spool(payload: dict[str, Any], number: int) -> None:
+    name = f"{time.time_ns():020d}-1-{number:08x}.claude"
+    draft = paths.spool_tmp() / name
+    draft.write_text(json.dumps(payload), encoding="utf-8")
+    draft.rename(paths.spool_new() / name)
+
+
+def durable(conninfo: str) -> list[tuple[str, float, float]]:
+    """(what, events a second, MB a second) of the drain and of the raw INSERT."""
+    for folder in (paths.spool_tmp(), paths.spool_new()):
+        paths.make_private(folder)
+    given = list(payloads(EVENTS, seed=1))
+    size = sum(len(json.dumps(p)) for p in given) / 1e6
+    for number, payload in enumerate(given):
+        spool(payload, number)
+    with server.connect(conninfo) as conn:
+        began = time.perf_counter()
+        counts = drain(conn, settings.load())
+        took = time.perf_counter() - began
+        if counts.prompts + counts.tool_calls != EVENTS:
+            raise SystemExit(f"only {counts} of {EVENTS} events were stored")
+        rows = conn.execute(
+            "select session_id, tool_use_id, prompt_id, tool_name, tool_input::text, output, output_chars, success,"
+            " occurred_at from mem_tool_calls"
+        ).fetchall()
+        conn.execute("create table bench_raw (like mem_tool_calls including all)")
+        conn.commit()
+        raw = time.perf_counter()
+        for start in range(0, len(rows), 500):
+            _insert_raw(conn, rows[start : start + 500])
+        raw = time.perf_counter() - raw
+        conn.execute("drop table bench_raw")
+    return [
+        ("spool → journal (the drain)", EVENTS / took, size / took),
+        ("raw multi-row INSERT", len(rows) / raw, size / raw),
+    ]
+
+
+def _insert_raw(conn: psycopg.Connection[Any], rows: list[dict[str, Any]]) -> None:
+    row = "(%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
+    conn.execute(
+        (
+            "insert into bench_raw (session_id, tool_use_id, prompt_id, tool_name, tool_input, output, output_chars,"
+            " success, occurred_at) values " + ", ".join([row] * len(rows))
+        ).encode(),
+        [value for r in rows for value in r.values()],
+    )
+    conn.commit()
+
+
+@contextmanager
+def running_service() -> Iterator[None]:
+    from agent_memory.service import run
+
+    run.start_detached()
+    try:
+        yield
+    finally:
+        run.stop()
+
+
+def lag(conninfo: str) -> list[tuple[str, list[float]]]:
+    """Seconds from the spool to the text leg, and to the vectors, at LAG_RATE events a second."""
+    found: dict[str, list[float]] = {"recallable by words": [], "embedded": []}
+    with running_service(), server.connect(conninfo) as conn:
+        conn.autocommit = True
+        _wait_until(lambda: not any(paths.spool_new().iterdir()), 30)
+        waiting: dict[str, float] = {}
+        embedding: dict[str, float] = {}
+        end = time.monotonic() + LAG_SECONDS
+        number = 0
+        due = time.monotonic()
+        while time.monotonic() < end or ((waiting or embedding) and time.monotonic() < end + 20):
+            if time.monotonic() >= due and time.monotonic() < end:
+                due += 1 / LAG_RATE
+                payload = next(payloads(1, seed=number + 100, session=f"lag-{number // 25}"))
+                payload["prompt_id"] = f"lag-prompt-{number // 5}"
+                if number % 5 == 0:
+                    word = f"zebra{number:06d}x"
+                    payload["prompt"] += f" {word}"
+                    waiting[word] = time.monotonic()
+                else:
+                    payload |= {
+                        "hook_event_name": "PostToolUse",
+                        "tool_name": "Bash",
+                        "tool_input": {"command": f"make step-{number}"},
+                        "tool_response": {"stdout": "ok", "stderr": ""},
+                        "tool_use_id": f"lag_{number}",
+                    }
+                spool(payload, number)
+                number += 1
+            now = time.monotonic()
+            for word in _present(conn, list(waiting), embedded=False):
+                found["recallable by words"].append(now - waiting[word])
+                embedding[word] = waiting.pop(word)
+            for word in _present(conn, list(embedding), embedded=True):
+                found["embedded"].append(time.monotonic() - embedding.pop(word))
+            time.sleep(0.02)
+        if waiting or embedding:
+            raise SystemExit(f"never seen: {len(waiting)} by words, {len(embedding)} embedded")
+    return list(found.items())
+
+
+def _present(conn: psycopg.Connection[Any], words: list[str], *, embedded: bool) -> list[str]:
+    if not words:
+        return []
+    joined = "join mem_chunk_vectors v on v.chunk_id = c.id" if embedded else ""
+    rows = conn.execute(
+        f"select w from unnest(%s::text[]) w where exists (select from mem_observation_chunks c {joined}"
+        " where c.tsv @@ to_tsquery('english', w))".encode(),
+        (words,),
+    )
+    return [row["w"] for row in rows]
+
+
+def _wait_until(true: Any, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise SystemExit("waited in vain")
+        time.sleep(0.05)
+
+
+def main() -> None:
+    console = Console()
+    with scratch_home():
+        conninfo = server.conninfo(settings.load())
+        with server.connect(conninfo) as conn:
+            migrate.migrate(conn)
+        rows = durable(conninfo)
+        table = Table("durable", "events/s", "MB/s", "raw ÷ this", title=f"{EVENTS} events of 2.8 KB")
+        for what, rate, size in rows:
+            table.add_row(what, f"{rate:,.0f}", f"{size:.1f}", f"{rows[1][1] / rate:.2f}")
+        console.print(table)
+        table = Table("lag", "n", "median s", "p95 s", "max s", title=f"{LAG_RATE} events/s for {LAG_SECONDS} s")
+        for what, seconds in lag(conninfo):
+            seconds.sort()
+            p95 = seconds[int(len(seconds) * 0.95)]
+            table.add_row(
+                what, str(len(seconds)), f"{statistics.median(seconds):.2f}", f"{p95:.2f}", f"{seconds[-1]:.2f}"
+            )
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The spool: one file an event, written by the hook, read here. Maildir's way: whole files only ever appear in `new`.
+
+A file's name is `<nanoseconds since 1970, 20 digits>-<process>-<random>.<agent>`; its content is the payload as the agent
+gave it, secrets and all, so the folder is the owner's alone and a file lives no longer than it must.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent_memory import paths
+from agent_memory.journal.redaction import redact
+
+ABANDONED = 3_600
+"""Seconds after which a file still in `tmp` is what a killed hook left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    path: Path
+    written_at: datetime
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    pending: int
+    bad: int
+    oldest_s: float
+    """Seconds that the oldest pending file has waited; 0 where none waits."""
+
+
+def waiting() -> list[SpoolFile]:
+    """The whole files, oldest first. A name that is not ours is set aside."""
+    files = []
+    for name in sorted(_names(paths.spool_new())):
+        path = paths.spool_new() / name
+        try:
+            files.append(SpoolFile(path, _written_at(name), name.split(".", 1)[1]))
+        except (ValueError, IndexError, OverflowError, OSError):
+            set_aside(path, "Its name is not one that the hook writes.")
+    return files
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Move a file that cannot be read to `bad`, its reason beside it. Its text is kept, redacted: it may lie there long."""
+    bad = paths.make_private(paths.spool_bad())
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return
+    for target, content in (
+        (bad / path.name, redact(text).encode("utf-8", "surrogateescape")),
+        (bad / f"{path.name}.reason", redact(reason).encode("utf-8", "replace") + b"\n"),
+    ):
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+    path.unlink()
+
+
+def set_aside_abandoned() -> None:
+    """Set aside what hooks left half-written when they were killed."""
+    for name in _names(paths.spool_tmp()):
+        path = paths.spool_tmp() / name
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                set_aside(path, "The hook was killed while it wrote this file.")
+        except FileNotFoundError:
+            continue  # just finished, after all
+
+
+def backlog() -> Backlog:
+    names = _names(paths.spool_new())
+    bad = sum(not name.endswith(".reason") for name in _names(paths.spool_bad()))
+    oldest = 0.0
+    if names:
+        try:
+            oldest = max(0.0, time.time() - _written_at(min(names)).timestamp())
+        except (ValueError, OverflowError, OSError):
+            oldest = 0.0
+    return Backlog(len(names), bad, oldest)
+
+
+def _written_at(name: str) -> datetime:
+    return datetime.fromtimestamp(int(name[:20]) / 1e9, UTC)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []

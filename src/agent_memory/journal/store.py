@@ -1,0 +1,364 @@
+"""The SQL of what happened: projects, sessions, prompts, tool calls, assistant messages.
+
+Every write is idempotent by a natural key, and the database arbitrates: the same event read twice, or told by a hook and
+again by a transcript, is one row. A writer upserts its sessions first and in order of id; the rows' locks keep two
+writers of one session apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agent_memory.database import Connection
+
+
+@dataclass(slots=True, kw_only=True)
+class SessionRow:
+    id: str
+    project_id: int
+    agent: str
+    started_at: datetime
+    last_event_at: datetime
+    agent_version: str | None = None
+    model: str | None = None
+    git_branch: str | None = None
+    cwd: str | None = None
+    transcript_path: str | None = None
+    source: str | None = None
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class PromptRow:
+    session_id: str
+    id: str
+    kind: str
+    agent_id: str | None
+    text: str
+    text_sha: bytes
+    occurred_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class CallRow:
+    session_id: str
+    tool_use_id: str
+    prompt_id: str | None
+    agent_id: str | None
+    agent_type: str | None
+    tool_name: str
+    tool_input: str
+    """As JSON text."""
+    output: str | None
+    output_chars: int | None
+    success: bool | None
+    error: str | None
+    duration_ms: int | None
+    occurred_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class MessageRow:
+    session_id: str
+    prompt_id: str | None
+    agent_id: str | None
+    agent_type: str | None
+    kind: str
+    message_uuid: str | None
+    model: str | None
+    text: str
+    text_sha: bytes
+    usage: str | None
+    """As JSON text."""
+    occurred_at: datetime
+
+
+def project_id(
+    conn: Connection, *, number: int | None = None, identity: str | None = None, name: str | None = None
+) -> int | None:
+    """A project's id by one of its names; by `name` only where exactly one project has it."""
+    rows = conn.execute(
+        "select id from mem_projects where id = %(number)s or identity = %(identity)s or name = %(name)s limit 2",
+        {"number": number, "identity": identity, "name": name},
+    ).fetchall()
+    return int(rows[0]["id"]) if len(rows) == 1 else None
+
+
+def insert_project(conn: Connection, identity: str, name: str, path: str | None) -> int:
+    row = conn.execute(
+        "insert into mem_projects (identity, name, path) values (%s, %s, %s)"
+        " on conflict (identity) do update set identity = excluded.identity returning id",
+        (identity, name, path),
+    ).fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
+def projects(conn: Connection) -> list[dict[str, Any]]:
+    return conn.execute(
+        "select p.id, p.identity, p.name, p.path, count(s.id) as sessions, max(s.last_event_at) as last_event_at"
+        " from mem_projects p left join mem_sessions s on s.project_id = p.id group by p.id order by p.id"
+    ).fetchall()
+
+
+def known_projects(conn: Connection, sessions: Sequence[str]) -> dict[str, int]:
+    """The project of each of these sessions that is known already: a session never changes its project."""
+    rows = conn.execute("select id, project_id from mem_sessions where id = any(%s)", (list(sessions),))
+    return {row["id"]: row["project_id"] for row in rows}
+
+
+def save_sessions(conn: Connection, rows: Sequence[SessionRow]) -> int:
+    """Upsert, in order of id (the locks). What is known stays; what was missing is filled. How many were new."""
+    new = 0
+    for row in sorted(rows, key=lambda r: r.id):
+        said = conn.execute(
+            """
+            insert into mem_sessions as s (id, project_id, agent, agent_version, model, git_branch, cwd,
+                transcript_path, source, started_at, last_event_at, ended_at, end_reason)
+            values (%(id)s, %(project_id)s, %(agent)s, %(agent_version)s, %(model)s, %(git_branch)s, %(cwd)s,
+                %(transcript_path)s, %(source)s, %(started_at)s, %(last_event_at)s, %(ended_at)s, %(end_reason)s)
+            on conflict (id) do update set
+                agent_version = coalesce(excluded.agent_version, s.agent_version),
+                model = coalesce(excluded.model, s.model),
+                git_branch = coalesce(excluded.git_branch, s.git_branch),
+                cwd = coalesce(s.cwd, excluded.cwd),
+                transcript_path = coalesce(s.transcript_path, excluded.transcript_path),
+                source = coalesce(s.source, excluded.source),
+                started_at = least(s.started_at, excluded.started_at),
+                last_event_at = greatest(s.last_event_at, excluded.last_event_at),
+                ended_at = coalesce(excluded.ended_at, s.ended_at),
+                end_reason = coalesce(excluded.end_reason, s.end_reason)
+            returning (xmax = 0) as new
+            """,
+            {field: getattr(row, field) for field in SessionRow.__slots__},
+        ).fetchone()
+        new += bool(said and said["new"])
+    return new
+
+
+def prompt_texts(conn: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+    """The text hash of each of these (session, prompt) that is stored."""
+    rows = conn.execute(
+        "select p.session_id, p.id, p.text_sha from mem_user_prompts p"
+        " join unnest(%s::text[], %s::text[]) as k (session_id, id) using (session_id, id)",
+        ([k[0] for k in keys], [k[1] for k in keys]),
+    )
+    return {(row["session_id"], row["id"]): row["text_sha"] for row in rows}
+
+
+def save_prompts(conn: Connection, rows: Sequence[PromptRow]) -> int:
+    if not rows:
+        return 0
+    return conn.execute(
+        """
+        insert into mem_user_prompts (session_id, id, kind, agent_id, text, text_sha, occurred_at)
+        select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[],
+            %s::timestamptz[])
+        on conflict (session_id, id) do nothing
+        """,
+        _columns(rows, PromptRow.__slots__),
+    ).rowcount
+
+
+def end_turn(conn: Connection, session_id: str, prompt_id: str, at: datetime, error: str | None) -> None:
+    conn.execute(
+        "update mem_user_prompts set ended_at = greatest(ended_at, %s), end_error = coalesce(%s, end_error)"
+        " where session_id = %s and id = %s",
+        (at, error, session_id, prompt_id),
+    )
+
+
+def last_prompts(conn: Connection, sessions: Sequence[str]) -> dict[str, list[tuple[datetime, str]]]:
+    """The prompts of these sessions that the main agent got, as (time, id), oldest first: for agents whose calls do
+    not say which prompt drove them."""
+    rows = conn.execute(
+        "select session_id, occurred_at, id from mem_user_prompts where session_id = any(%s) and agent_id is null"
+        " order by session_id, occurred_at",
+        (list(sessions),),
+    )
+    found: dict[str, list[tuple[datetime, str]]] = {}
+    for row in rows:
+        found.setdefault(row["session_id"], []).append((row["occurred_at"], row["id"]))
+    return found
+
+
+def save_calls(conn: Connection, rows: Sequence[CallRow]) -> int:
+    """Upsert, at most one row a key. The end of a call fills what its beginning left open. How many were new."""
+    if not rows:
+        return 0
+    said = conn.execute(
+        """
+        insert into mem_tool_calls as t (session_id, tool_use_id, prompt_id, agent_id, agent_type, tool_name,
+            tool_input, output, output_chars, success, error, duration_ms, occurred_at)
+        select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
+            %s::text[], %s::bigint[], %s::boolean[], %s::text[], %s::bigint[], %s::timestamptz[])
+        on conflict (session_id, tool_use_id) do update set
+            prompt_id = coalesce(t.prompt_id, excluded.prompt_id),
+            agent_id = coalesce(t.agent_id, excluded.agent_id),
+            agent_type = coalesce(t.agent_type, excluded.agent_type),
+            output = coalesce(t.output, excluded.output),
+            output_chars = coalesce(t.output_chars, excluded.output_chars),
+            success = coalesce(t.success, excluded.success),
+            error = coalesce(t.error, excluded.error),
+            duration_ms = coalesce(t.duration_ms, excluded.duration_ms),
+            occurred_at = least(t.occurred_at, excluded.occurred_at)
+        where (t.prompt_id is null and excluded.prompt_id is not null)
+            or (t.agent_id is null and excluded.agent_id is not null)
+            or (t.agent_type is null and excluded.agent_type is not null)
+            or (t.output is null and excluded.output is not null)
+            or (t.success is null and excluded.success is not null)
+            or (t.error is null and excluded.error is not null)
+            or (t.duration_ms is null and excluded.duration_ms is not null)
+            or excluded.occurred_at < t.occurred_at
+        returning (xmax = 0) as new
+        """,
+        _columns(rows, CallRow.__slots__),
+    )
+    return sum(row["new"] for row in said)
+
+
+def save_messages(conn: Connection, rows: Sequence[MessageRow]) -> int:
+    """A message that a transcript tells has its line's id. One that a hook told has none: it is the transcript's
+    message of the same text in the same turn, whichever came first. How many were new."""
+    new = 0
+    for row in rows:
+        values = {field: getattr(row, field) for field in MessageRow.__slots__}
+        same = """session_id = %(session_id)s and kind = %(kind)s and text_sha = %(text_sha)s
+            and agent_id is not distinct from %(agent_id)s
+            and (prompt_id = %(prompt_id)s or prompt_id is null or %(prompt_id)s::text is null)"""
+        fresh = f"not exists (select from mem_assistant_messages where {same})"
+        if row.message_uuid is not None:
+            met = conn.execute(
+                f"""
+                update mem_assistant_messages set message_uuid = %(message_uuid)s,
+                    model = coalesce(model, %(model)s), usage = coalesce(usage, %(usage)s::jsonb),
+                    prompt_id = coalesce(prompt_id, %(prompt_id)s), occurred_at = %(occurred_at)s
+                where id = (select id from mem_assistant_messages where message_uuid is null and {same}
+                        order by id limit 1)
+                    and not exists (select from mem_assistant_messages
+                        where session_id = %(session_id)s and message_uuid = %(message_uuid)s)
+                """,
+                values,
+            )
+            if met.rowcount:
+                continue
+            fresh = "true"
+        new += conn.execute(
+            f"""
+            insert into mem_assistant_messages (session_id, prompt_id, agent_id, agent_type, kind, message_uuid, model,
+                text, text_sha, usage, occurred_at)
+            select %(session_id)s, %(prompt_id)s, %(agent_id)s, %(agent_type)s, %(kind)s, %(message_uuid)s, %(model)s,
+                %(text)s, %(text_sha)s, %(usage)s::jsonb, %(occurred_at)s
+            where {fresh}
+            on conflict (session_id, message_uuid) do nothing
+            """,
+            values,
+        ).rowcount
+    return new
+
+
+def enqueue_turns(conn: Connection, turns: Sequence[tuple[str, str]]) -> None:
+    """Ask the worker to build these (session, prompt) again, and wake it when the transaction commits."""
+    if not turns:
+        return
+    ordered = sorted(set(turns))
+    conn.execute(
+        """
+        insert into mem_observation_queue as q (session_id, prompt_id)
+        select * from unnest(%s::text[], %s::text[])
+        on conflict (session_id, prompt_id) do update set
+            version = q.version + 1, ready_at = now(), attempts = 0, failed_at = null, error = null
+        """,
+        ([t[0] for t in ordered], [t[1] for t in ordered]),
+    )
+    conn.execute("notify agent_memory_queue")
+
+
+def transcript_offset(conn: Connection, path: str) -> int:
+    row = conn.execute("select bytes_read from mem_transcripts where path = %s", (path,)).fetchone()
+    return int(row["bytes_read"]) if row else 0
+
+
+def save_transcript_offset(conn: Connection, path: str, agent: str, bytes_read: int) -> None:
+    conn.execute(
+        "insert into mem_transcripts (path, agent, bytes_read) values (%s, %s, %s)"
+        " on conflict (path) do update set bytes_read = excluded.bytes_read, read_at = now()",
+        (path, agent, bytes_read),
+    )
+
+
+def session(conn: Connection, session_id: str) -> dict[str, Any] | None:
+    return conn.execute(
+        """
+        select s.*, p.identity as project,
+            (select count(*) from mem_user_prompts where session_id = s.id) as prompts,
+            (select count(*) from mem_tool_calls where session_id = s.id) as tool_calls,
+            (select count(*) from mem_assistant_messages where session_id = s.id) as assistant_messages
+        from mem_sessions s join mem_projects p on p.id = s.project_id where s.id = %s
+        """,
+        (session_id,),
+    ).fetchone()
+
+
+def prompts(
+    conn: Connection, *, session_id: str | None, project_id: int | None, after: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Newest first. `after` is the last row's `cursor`."""
+    at, _, last = (after or "").partition(" ")
+    return conn.execute(
+        """
+        select p.id, p.id as prompt_id, p.session_id, s.project_id, p.kind, p.agent_id, p.text, p.occurred_at, p.ended_at,
+            p.end_error, p.occurred_at::text || ' ' || p.session_id || '/' || p.id as cursor
+        from mem_user_prompts p join mem_sessions s on s.id = p.session_id
+        where (%(session_id)s::text is null or p.session_id = %(session_id)s)
+            and (%(project_id)s::bigint is null or s.project_id = %(project_id)s)
+            and (%(at)s = '' or (p.occurred_at, p.session_id || '/' || p.id) < (%(at)s::timestamptz, %(last)s))
+        order by p.occurred_at desc, p.session_id || '/' || p.id desc limit %(limit)s
+        """,
+        {"session_id": session_id, "project_id": project_id, "at": at, "last": last, "limit": limit},
+    ).fetchall()
+
+
+def tool_calls(
+    conn: Connection,
+    *,
+    session_id: str | None,
+    project_id: int | None,
+    tool: str | None,
+    before: int | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Newest first. `before` is the last row's id."""
+    return conn.execute(
+        """
+        select t.id, t.session_id, s.project_id, t.tool_use_id, t.tool_name, t.tool_input, t.output, t.output_chars,
+            t.success, t.error, t.duration_ms, t.prompt_id, t.agent_id, t.agent_type, t.occurred_at
+        from mem_tool_calls t join mem_sessions s on s.id = t.session_id
+        where (%(session_id)s::text is null or t.session_id = %(session_id)s)
+            and (%(project_id)s::bigint is null or s.project_id = %(project_id)s)
+            and (%(tool)s::text is null or t.tool_name = %(tool)s)
+            and (%(before)s::bigint is null or t.id < %(before)s)
+        order by t.id desc limit %(limit)s
+        """,
+        {"session_id": session_id, "project_id": project_id, "tool": tool, "before": before, "limit": limit},
+    ).fetchall()
+
+
+def counts(conn: Connection) -> dict[str, int]:
+    """Rows in each table of the journal."""
+    row = conn.execute(
+        "select (select count(*) from mem_sessions) as sessions, (select count(*) from mem_user_prompts) as prompts,"
+        " (select count(*) from mem_tool_calls) as tool_calls,"
+        " (select count(*) from mem_assistant_messages) as assistant_messages"
+    ).fetchone()
+    assert row is not None
+    return dict(row)
+
+
+def _columns(rows: Sequence[Any], fields: Sequence[str]) -> list[list[Any]]:
+    """Rows turned into one array a column: a statement with arrays is parsed and planned once for the whole batch."""
+    return [[getattr(row, field) for row in rows] for field in fields]

@@ -1,0 +1,311 @@
+"""Recall: a question to what this project remembers of it. The read path of MCP, REST and the command line.
+
+The text leg and the vector leg each find chunks; fusion ranks their observations; the rule of relevance says
+whether the best of them answer at all; the budget says how much of each is shown.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from agent_memory.database import Connection
+from agent_memory.observations.words import indexable
+from agent_memory.recall import budget, fusion, relevance, render, store
+from agent_memory.recall.answer import Answer, Entry, Full, Hit, Index
+from agent_memory.recall.fusion import Ranked
+from agent_memory.recall.store import Filters
+
+if TYPE_CHECKING:
+    from agent_memory.observations.embed import Embedder
+
+MAX_HITS = 50
+DEPTH = 200
+"""Chunks that each leg gives to the fusion."""
+EMBEDDING_SECONDS = 5.0
+"""How long recall waits for the query's vector. An endpoint may be loading its model, or hang."""
+QUERY_CHARS = 10_000
+"""Of a longer query only the beginning counts."""
+_SNIPPET_CHARS = 120
+_TITLE_CHARS = 80  # with the snippet and the rest of the line below 80 tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What both legs say of a query."""
+
+    ranked: Sequence[Ranked]
+    legs: Sequence[str]
+    notice: str | None
+    abstained: bool
+
+
+def recall(
+    conn: Connection,
+    query: str,
+    *,
+    project_id: int,
+    embedder: Embedder | None = None,
+    k: int = 5,
+    budget_chars: int = 6_000,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    kinds: Sequence[str] | None = None,
+) -> Answer:
+    """The up to `k` observations of a project that answer `query`, best first.
+
+    `render.answer` makes at most `budget_chars` characters of it. `since` (inclusive) and `until` (exclusive)
+    bound when an observation occurred. What was superseded is not given; what superseded it takes its place.
+    Without an embedder, or where it fails, the text leg answers alone and the notice says so. Nothing relevant
+    gives no hits and `abstained`. Any text is a query; one without words gets no hits.
+    """
+    filters = Filters(since=since, until=until, kinds=kinds)
+    found = _find(conn, query, project_id, embedder, filters)
+    if found.abstained:
+        return Answer(abstained=True, legs=found.legs, notice=found.notice)
+    current = _current(conn, found.ranked, project_id, limit=max(1, min(k, MAX_HITS)))
+    hits = _full_enough(conn, current, project_id, budget_chars - render.frame(found.notice))
+    notice = found.notice
+    if current and not hits:
+        notice = f"A budget of {budget_chars} characters is too small for a hit."
+    return Answer(hits=hits, legs=found.legs, notice=notice)
+
+
+def search(
+    conn: Connection,
+    query: str,
+    *,
+    project_id: int,
+    embedder: Embedder | None = None,
+    limit: int = 20,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    kinds: Sequence[str] | None = None,
+) -> Index:
+    """Like `recall`, with a line of at most 80 tokens in place of each text."""
+    found = _find(conn, query, project_id, embedder, Filters(since=since, until=until, kinds=kinds))
+    if found.abstained:
+        return Index(abstained=True, legs=found.legs, notice=found.notice)
+    current = _current(conn, found.ranked, project_id, limit=max(1, min(limit, MAX_HITS)))
+    passages = _passages(conn, current, project_id)
+    entries = [
+        _entry(
+            one.row,
+            passages[one.row["id"]][0],
+            words=one.ranked.legs.get("text", {}).get("words", ()),
+            score=one.ranked.score,
+        )
+        for one in current
+    ]
+    return Index(entries=entries, legs=found.legs, notice=found.notice)
+
+
+def timeline(
+    conn: Connection,
+    *,
+    project_id: int,
+    around: int | datetime | None = None,
+    before: int = 10,
+    after: int = 10,
+    kinds: Sequence[str] | None = None,
+) -> list[Entry]:
+    """What happened in a project, the oldest first: up to `before` and `after` observations on either side of one
+    (its id) or of a moment. None: the latest `before`. An id of another project gives nothing."""
+    before, after = (max(0, min(count, MAX_HITS)) for count in (before, after))
+    id_at = 0
+    at: datetime | None
+    if isinstance(around, int):
+        anchor = store.observations(conn, [around], project_id=project_id)
+        if not anchor:
+            return []
+        at, id_at, after = anchor[0]["occurred_at"], around, after + 1
+    else:
+        at = around
+    rows = store.around(conn, at, project_id=project_id, id_at=id_at, before=before, after=after, kinds=kinds)
+    return [_entry(row, row["text"]) for row in rows]
+
+
+def get(conn: Connection, *, project_id: int, ids: Sequence[int]) -> list[Full]:
+    """The project's own among the observations `ids`, whole, the oldest first."""
+    rows = store.observations(conn, [number for number in ids if 0 < number < 2**63], project_id=project_id)
+    return [Full(**row) for row in rows]
+
+
+def _find(
+    conn: Connection, query: str, project_id: int, embedder: Embedder | None, filters: Filters
+) -> _Found:
+    # Postgres takes neither NUL nor lone surrogates.
+    query = query[:QUERY_CHARS].replace("\0", " ").encode("utf-8", "replace").decode()
+    words = indexable(query)
+    if not words:
+        return _Found((), (), "The query has no words to look for.", abstained=True)
+    embedding = _Embedding(embedder, query) if embedder else None
+    asked = store.terms(conn, words, project_id=project_id)
+    text = store.text_leg(conn, asked, project_id=project_id, limit=DEPTH, filters=filters)
+    vector, notice = _near(conn, embedding, text, project_id, filters)
+    ranked = fusion.fuse(text, vector, limit=DEPTH)
+    legs = ["text", "vector"] if vector else ["text"]
+    return _Found(ranked, legs, notice, abstained=not relevance.relevant(ranked))
+
+
+def _near(
+    conn: Connection,
+    embedding: _Embedding | None,
+    text: Sequence[Mapping[str, Any]],
+    project_id: int,
+    filters: Filters,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The vector leg, or nothing and why."""
+    if embedding is None:
+        return [], "Searched by words alone: no embedding model is loaded."
+    vector, problem = embedding.result()
+    if vector is None:
+        return [], f"Searched by words alone: {problem}"
+    model = store.model(conn, embedding.model)
+    if model is None:
+        return [], "Searched by words alone: nothing has been embedded yet."
+    if model["dimensions"] != len(vector):
+        return [], (
+            f"Searched by words alone: {embedding.model} gives {len(vector)} dimensions where the stored vectors"
+            f" have {model['dimensions']}; run agent-memory reindex."
+        )
+    near = store.vector_leg(
+        conn,
+        vector,
+        model,
+        project_id=project_id,
+        limit=DEPTH,
+        also=[row["chunk_id"] for row in text],
+        filters=filters,
+    )
+    return near, None
+
+
+class _Embedding:
+    """A query's vector, made in a thread while the text leg runs."""
+
+    def __init__(self, embedder: Embedder, query: str) -> None:
+        self._made: queue.Queue[tuple[str, list[float] | None, str]] = queue.Queue(maxsize=1)
+        self.model = ""
+        threading.Thread(target=self._make, args=(embedder, query), daemon=True).start()
+
+    def _make(self, embedder: Embedder, query: str) -> None:
+        try:
+            self._made.put((embedder.name, embedder.embed([query], query=True)[0], ""))
+        except Exception as error:  # whatever is wrong with the vectors, the words still answer
+            self._made.put(("", None, str(error) or type(error).__name__))
+
+    def result(self) -> tuple[list[float] | None, str]:
+        """The vector, or None and what is wrong."""
+        try:
+            self.model, vector, problem = self._made.get(timeout=EMBEDDING_SECONDS)
+        except queue.Empty:
+            return None, f"the embedding model did not answer within {EMBEDDING_SECONDS:.0f} seconds."
+        return vector, problem
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    """A ranked observation that holds now, with its row."""
+
+    ranked: Ranked
+    row: dict[str, Any]
+    instead_of: int | None
+
+
+def _current(conn: Connection, ranked: Sequence[Ranked], project_id: int, *, limit: int) -> list[_Current]:
+    """The first `limit` of the ranked, those that were superseded replaced by what holds now."""
+    ids = [one.observation_id for one in ranked]
+    later = store.successors(conn, ids, project_id=project_id)
+    chosen: dict[int, tuple[Ranked, int | None]] = {}
+    for one in ranked:
+        now = later.get(one.observation_id, one.observation_id)
+        chosen.setdefault(now, (one, one.observation_id if now != one.observation_id else None))
+        if len(chosen) == limit:
+            break
+    rows = {row["id"]: row for row in store.observations(conn, list(chosen), project_id=project_id)}
+    return [_Current(one, rows[now], instead_of) for now, (one, instead_of) in chosen.items() if now in rows]
+
+
+def _passages(conn: Connection, current: Sequence[_Current], project_id: int) -> dict[int, list[str]]:
+    """For each observation the passages that were found, best first; for a successor its beginning."""
+    ids = [chunk for one in current if one.instead_of is None for chunk in one.ranked.chunks]
+    replaced = [one.row["id"] for one in current if one.instead_of is not None]
+    rows = store.chunks(conn, ids, replaced, project_id=project_id)
+    bodies = {row["id"]: _body(row["text"]) for row in rows}
+    owners = {row["observation_id"]: row["id"] for row in rows}
+    passages = {}
+    for one in current:
+        chunks = one.ranked.chunks if one.instead_of is None else [owners.get(one.row["id"], 0)]
+        passages[one.row["id"]] = [bodies.get(chunk, "") for chunk in chunks] or [""]
+    return passages
+
+
+def _body(chunk: str) -> str:
+    """A chunk without its first line, which tells date and title."""
+    return chunk.partition("\n")[2]
+
+
+def _full_enough(conn: Connection, current: Sequence[_Current], project_id: int, chars: int) -> list[Hit]:
+    """The hits that fit into `chars` characters, heading and all."""
+    passages = _passages(conn, current, project_id)
+    hits = [
+        Hit(
+            id=one.row["id"],
+            kind=one.row["kind"],
+            title=one.row["title"],
+            text=one.row["text"],
+            occurred_at=one.row["occurred_at"],
+            score=one.ranked.score,
+            session_id=one.row["session_id"],
+            external_id=one.row["external_id"],
+            sources=one.row["sources"],
+            legs=one.ranked.legs,
+            instead_of=one.instead_of,
+        )
+        for one in current
+    ]
+    needs = [
+        (
+            render.overhead(hit),
+            min(len(hit.text), len(passages[hit.id][0]) + budget.MARKS),
+            len(hit.text),
+        )
+        for hit in hits
+    ]
+    return [
+        replace(hit, text=budget.excerpt(hit.text, passages[hit.id], chars))
+        for hit, chars in zip(hits, budget.allot(needs, chars), strict=False)
+    ]
+
+
+def _entry(
+    row: Mapping[str, Any], passage: str, *, words: Sequence[str] = (), score: float | None = None
+) -> Entry:
+    return Entry(
+        id=row["id"],
+        kind=row["kind"],
+        title=budget.cut(" ".join(row["title"].split()), _TITLE_CHARS),
+        snippet=_snippet(passage or row["text"], words),
+        occurred_at=row["occurred_at"],
+        session_id=row["session_id"],
+        score=score,
+    )
+
+
+def _snippet(passage: str, words: Sequence[str]) -> str:
+    """One line of a passage, from shortly before the first of the stemmed `words` on."""
+    flat = " ".join(passage.split())
+    first = min(
+        (met.start() for word in words if (met := re.search(rf"\b{re.escape(word)}", flat, re.IGNORECASE))),
+        default=0,
+    )
+    if first + len(flat[first:]) <= _SNIPPET_CHARS or first < _SNIPPET_CHARS // 2:
+        return budget.cut(flat, _SNIPPET_CHARS)
+    start = flat.rfind(" ", 0, max(0, first - _SNIPPET_CHARS // 4)) + 1
+    return budget.GAP + budget.cut(flat[start:], _SNIPPET_CHARS - len(budget.GAP))

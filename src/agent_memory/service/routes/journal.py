@@ -1,0 +1,171 @@
+"""What happened: raw payloads in; sessions, prompts and tool calls in and out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import AliasChoices, AwareDatetime, BaseModel, Field
+
+from agent_memory.capture import drain
+from agent_memory.errors import AgentMemoryError
+from agent_memory.journal import projects, store
+from agent_memory.journal.event import Event, Prompt
+from agent_memory.journal.ingest import ingest
+from agent_memory.service.state import Database, Service, project_of
+
+router = APIRouter()
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.post("/queue", status_code=202)
+async def queue(
+    request: Request, state: Service, x_agent_name: Annotated[str, Header()] = "claude"
+) -> dict[str, Any]:
+    """Take one raw hook payload. It is stored when the answer comes."""
+    from fastapi.concurrency import run_in_threadpool
+
+    raw = await request.body()
+    return await run_in_threadpool(_store_payload, state, x_agent_name, raw)
+
+
+def _store_payload(state: Service, agent: str, raw: bytes) -> dict[str, Any]:
+    try:
+        events = drain.events_of(agent, drain.read_payload(raw), datetime.now(UTC))
+    except ValueError as error:
+        raise AgentMemoryError(
+            f"This payload cannot be read. {error}", "Send one hook payload as a JSON object.", status=422
+        ) from None
+    with state.pool.connection() as conn, conn.transaction():
+        ingest(conn, events, state.settings)
+    return {"events": len(events)}
+
+
+class NewSession(BaseModel):
+    id: str = Field(min_length=1, max_length=200, validation_alias=AliasChoices("id", "session_id"))
+    agent: str = Field(default="custom", max_length=100)
+    project: str | None = None
+    cwd: str | None = None
+    model: str | None = None
+    git_branch: str | None = None
+    transcript_path: str | None = None
+    source: str | None = None
+    started_at: AwareDatetime | None = None
+
+
+class SessionChange(BaseModel):
+    ended_at: AwareDatetime | None = None
+    end_reason: str | None = None
+    model: str | None = None
+    git_branch: str | None = None
+    transcript_path: str | None = None
+
+
+@router.post("/sessions", status_code=201)
+def create_session(new: NewSession, conn: Database) -> dict[str, Any]:
+    """Make a session known. Again with the same id: what was missing is filled."""
+    if new.project:
+        project = projects.ensure_argument(conn, new.project)
+    else:
+        project = projects.ensure(conn, projects.identify(new.cwd))
+    at = new.started_at or datetime.now(UTC)
+    row = store.SessionRow(
+        id=new.id,
+        project_id=project,
+        started_at=at,
+        last_event_at=at,
+        **new.model_dump(include={"agent", "cwd", "model", "git_branch", "transcript_path", "source"}),
+    )
+    store.save_sessions(conn, [row])
+    return _session(conn, new.id)
+
+
+@router.patch("/sessions/{session_id}")
+def change_session(session_id: str, change: SessionChange, conn: Database) -> dict[str, Any]:
+    known = _session(conn, session_id)
+    at = change.ended_at or known["last_event_at"]
+    row = store.SessionRow(
+        id=session_id,
+        project_id=known["project_id"],
+        agent=known["agent"],
+        started_at=known["started_at"],
+        last_event_at=at,
+        **change.model_dump(),
+    )
+    store.save_sessions(conn, [row])
+    return _session(conn, session_id)
+
+
+@router.get("/sessions/{session_id}")
+def get_session(session_id: str, conn: Database) -> dict[str, Any]:
+    return _session(conn, session_id)
+
+
+class NewPrompt(BaseModel):
+    session_id: str = Field(min_length=1, max_length=200)
+    text: str
+    agent: str = Field(default="custom", max_length=100)
+    cwd: str | None = None
+    prompt_id: str | None = Field(default=None, max_length=200)
+    kind: Literal["user", "task_notification", "subagent", "command"] = "user"
+    occurred_at: AwareDatetime | None = None
+
+
+@router.post("/prompts", status_code=201)
+def create_prompt(new: NewPrompt, conn: Database, state: Service) -> dict[str, Any]:
+    event = Event(
+        agent=new.agent,
+        session_id=new.session_id,
+        occurred_at=new.occurred_at or datetime.now(UTC),
+        cwd=new.cwd,
+        prompt_id=new.prompt_id,
+        body=Prompt(text=new.text, kind=new.kind),
+    )
+    return {"stored": ingest(conn, [event], state.settings).prompts}
+
+
+@router.get("/prompts")
+def list_prompts(
+    conn: Database,
+    session_id: str | None = None,
+    project: str | None = None,
+    limit: Limit = 100,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """Newest first."""
+    rows = store.prompts(
+        conn, session_id=session_id, project_id=project_of(conn, project), after=cursor, limit=limit
+    )
+    last = rows[-1]["cursor"] if len(rows) == limit else None
+    return {"items": [{k: v for k, v in row.items() if k != "cursor"} for row in rows], "next_cursor": last}
+
+
+@router.get("/tool-calls")
+def list_tool_calls(
+    conn: Database,
+    session_id: str | None = None,
+    project: str | None = None,
+    tool: str | None = None,
+    limit: Limit = 100,
+    cursor: Annotated[int | None, Query(ge=1)] = None,
+) -> dict[str, Any]:
+    """Newest first."""
+    rows = store.tool_calls(
+        conn,
+        session_id=session_id,
+        project_id=project_of(conn, project),
+        tool=tool,
+        before=cursor,
+        limit=limit,
+    )
+    return {"items": rows, "next_cursor": rows[-1]["id"] if len(rows) == limit else None}
+
+
+def _session(conn: Database, session_id: str) -> dict[str, Any]:
+    found = store.session(conn, session_id)
+    if found is None:
+        raise AgentMemoryError(
+            f"No session {session_id!r} is known here.", "Use the agent's own session id.", status=404
+        )
+    return found

@@ -1,0 +1,122 @@
+"""What is remembered: observations in and out, search, recall, the timeline."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel, Field
+
+from agent_memory.errors import AgentMemoryError
+from agent_memory.journal import projects
+from agent_memory.observations import notes, store
+from agent_memory.recall import search as recalling
+from agent_memory.recall.answer import Answer, Entry, Full, Index
+from agent_memory.service.state import Database, Service, project_of
+
+router = APIRouter()
+
+
+class NewObservation(BaseModel):
+    project: str
+    text: str
+    title: str | None = Field(default=None, max_length=1000)
+    kind: str = Field(default="note", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    role: Literal["user", "assistant"] | None = None
+    occurred_at: AwareDatetime | None = None
+    session_id: str | None = Field(default=None, max_length=200)
+    external_id: str | None = Field(default=None, max_length=500)
+    supersedes: int | None = None
+
+
+class Question(BaseModel):
+    query: str = Field(max_length=100_000)
+    project: str
+    k: int = Field(default=5, ge=1, le=50)
+    budget_chars: int = Field(default=6000, ge=200, le=100_000)
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    kinds: list[str] | None = None
+
+
+class Lookup(BaseModel):
+    query: str = Field(max_length=100_000)
+    project: str
+    limit: int = Field(default=20, ge=1, le=50)
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    kinds: list[str] | None = None
+
+
+@router.post("/observations", status_code=201)
+def save_observations(
+    new: NewObservation | Annotated[list[NewObservation], Field(max_length=1000)], conn: Database, state: Service
+) -> dict[str, Any]:
+    """Remember one observation, or up to 1,000. The same project and `external_id` again replaces the first."""
+    given = new if isinstance(new, list) else [new]
+    project_ids = {name: projects.ensure_argument(conn, name) for name in {one.project for one in given}}
+    ready = [
+        notes.note(one.text, state.settings, project_id=project_ids[one.project], **_rest(one)) for one in given
+    ]
+    return {"ids": store.save(conn, ready)}
+
+
+@router.get("/observations")
+def list_observations(
+    conn: Database,
+    project: str,
+    limit: Annotated[int, Query(ge=1, le=50)] = 50,
+    cursor: datetime | None = None,
+) -> dict[str, Any]:
+    """Newest first. `next_cursor` is a time: what comes before it is the next page."""
+    project_id = project_of(conn, project)
+    assert project_id is not None
+    entries = recalling.timeline(conn, project_id=project_id, around=cursor, before=limit, after=0)[::-1]
+    last = entries[-1].occurred_at if len(entries) == limit else None
+    return {"items": entries, "next_cursor": last}
+
+
+@router.get("/observations/{number}")
+def get_observation(number: int, conn: Database) -> Full:
+    project_id = store.project_of(conn, number)
+    found = recalling.get(conn, project_id=project_id, ids=[number]) if project_id is not None else []
+    if not found:
+        raise AgentMemoryError(f"There is no observation {number}.", "Search lists what there is.", status=404)
+    return found[0]
+
+
+@router.post("/observations/search")
+def search_observations(wanted: Lookup, conn: Database, state: Service) -> Index:
+    """An index of hits, a line each."""
+    project_id = project_of(conn, wanted.project)
+    assert project_id is not None
+    filters = wanted.model_dump(include={"limit", "since", "until", "kinds"})
+    return recalling.search(conn, wanted.query, project_id=project_id, embedder=state.embedder(), **filters)
+
+
+@router.post("/recall")
+def recall(question: Question, conn: Database, state: Service) -> Answer:
+    """The observations of one project that answer a question, within a budget of characters."""
+    project_id = project_of(conn, question.project)
+    assert project_id is not None
+    filters = question.model_dump(include={"k", "budget_chars", "since", "until", "kinds"})
+    return recalling.recall(conn, question.query, project_id=project_id, embedder=state.embedder(), **filters)
+
+
+@router.get("/timeline")
+def timeline(
+    conn: Database,
+    project: str,
+    around: int | None = None,
+    before: Annotated[int, Query(ge=0, le=50)] = 10,
+    after: Annotated[int, Query(ge=0, le=50)] = 10,
+) -> dict[str, list[Entry]]:
+    """What happened in a project, the oldest first: around one observation, or the latest."""
+    project_id = project_of(conn, project)
+    assert project_id is not None
+    return {"items": recalling.timeline(conn, project_id=project_id, around=around, before=before, after=after)}
+
+
+def _rest(one: NewObservation) -> dict[str, Any]:
+    return one.model_dump(exclude={"project", "text"})

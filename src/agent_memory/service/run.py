@@ -1,0 +1,333 @@
+"""The service's life: one process that answers, drains the spool and watches over one worker process.
+
+The lock on `service.pid` says who is the service. It is the kernel's, so a killed service leaves none behind, and
+whoever holds it may clear away a stale socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import uvicorn
+import watchfiles
+
+from agent_memory import paths, settings
+from agent_memory.capture import spool
+from agent_memory.capture.drain import drain
+from agent_memory.database import migrate, server
+from agent_memory.errors import AgentMemoryError
+from agent_memory.service import app, health
+from agent_memory.service.state import State
+from agent_memory.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST, RETRY_MOST = 0.5, 10.0  # seconds between two tries while the database is away
+RESCAN = 5_000  # milliseconds after which the spool is looked at although nothing was told of it
+SETTLE = 20  # milliseconds without a new file before a batch is read
+NOTICE_EVERY = 30.0  # seconds
+STOP_WITHIN = 10.0  # seconds that the worker gets to stop
+START_WITHIN = 60.0  # seconds
+
+
+def running_pid() -> int | None:
+    """The process id of the running service, or None."""
+    try:
+        with paths.service_pid().open("rb+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0) or None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def address(config: Settings) -> str:
+    return f"http://127.0.0.1:{config.agent_memory_port}/"
+
+
+def serve(*, agent_started: bool = False) -> None:
+    """Run the service in this process until SIGTERM or Ctrl-C.
+
+    Raises AgentMemoryError: one runs already, the port is taken, the database cannot be used.
+    """
+    config = settings.load()
+    paths.make_private(paths.home())
+    with _the_one_service():
+        _log_to_file()
+        conninfo = server.conninfo(config, agent_started=agent_started)
+        with server.connect(conninfo) as conn:
+            migrate.migrate(conn)
+        settings.owner_token(config)
+        with _tcp_socket(config) as tcp, _unix_socket() as unix, server.open_pool(conninfo, size=8) as pool:
+            state = State(config, pool)
+            stopping = threading.Event()
+            threads = [
+                threading.Thread(target=work, name=work.__name__, args=(state, conninfo, stopping))
+                for work in (_drain_spool, _watch_over_worker, _keep_notice)
+            ]
+            for thread in threads:
+                thread.start()
+            try:
+                log.info("serving %s and %s", address(config), paths.service_socket())
+                served = uvicorn.Server(
+                    uvicorn.Config(app.create(state), log_config=None, access_log=False, lifespan="off")
+                )
+                served.run(sockets=[tcp, unix])
+            finally:
+                stopping.set()
+                for thread in threads:
+                    thread.join()
+                log.info("stopped")
+
+
+def start_detached(*, agent_started: bool = False) -> int:
+    """Start the service as a process of its own and wait until it answers. Its process id.
+
+    Raises AgentMemoryError with the service's own words where it does not come up.
+    """
+    paths.make_private(paths.logs())
+    said = paths.logs() / "start.log"
+    command = [sys.executable, "-I", "-m", "agent_memory", "up"]
+    with open(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        child = subprocess.Popen(
+            command + (["--agent-started"] if agent_started else []),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            cwd="/",
+        )
+    deadline = time.monotonic() + START_WITHIN
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            if (other := running_pid()) is not None:
+                return other  # somebody else was quicker
+            text = said.read_text(encoding="utf-8", errors="replace").strip()
+            raise AgentMemoryError(f"The service did not start. {text}", f"Its log is {paths.logs()}.")
+        if answers():
+            return child.pid
+        time.sleep(0.05)
+    child.terminate()
+    raise AgentMemoryError(
+        f"The service did not answer within {START_WITHIN:.0f} s and was stopped.", f"Its log is {paths.logs()}."
+    )
+
+
+def answers() -> bool:
+    """Whether the service answers on its socket."""
+    try:
+        return client(timeout=2).get("/api/health").status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def client(timeout: float) -> httpx.Client:
+    """An HTTP client of the running service, over its unix socket."""
+    transport = httpx.HTTPTransport(uds=str(paths.service_socket()))
+    return httpx.Client(transport=transport, base_url="http://localhost", timeout=timeout)
+
+
+def stop() -> bool:
+    """Stop the running service and wait for its end. False: none ran."""
+    pid = running_pid()
+    if pid is None:
+        return False
+    for how, patience in ((signal.SIGTERM, STOP_WITHIN + 10), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, how)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if running_pid() is None:
+                return True
+            time.sleep(0.05)
+    raise AgentMemoryError(f"The service (process {pid}) does not stop.", "Look at what holds it, and end it by hand.")
+
+
+@contextlib.contextmanager
+def _the_one_service() -> Iterator[None]:
+    with open(os.open(paths.service_pid(), os.O_RDWR | os.O_CREAT, 0o600), "rb+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AgentMemoryError(
+                f"The service runs already (process {file.read().decode()}).",
+                "Stop it with: agent-memory down",
+                status=409,
+            ) from None
+        file.truncate()
+        file.write(str(os.getpid()).encode())
+        file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _tcp_socket(config: Settings) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tcp.bind(("127.0.0.1", config.agent_memory_port))
+        except OSError as error:
+            raise AgentMemoryError(
+                f"Port {config.agent_memory_port} on 127.0.0.1 cannot be had: {error.strerror}.",
+                "Stop the program that uses it, or set AGENT_MEMORY_PORT (in the environment or config.toml).",
+            ) from None
+        yield tcp
+
+
+@contextlib.contextmanager
+def _unix_socket() -> Iterator[socket.socket]:
+    path = paths.service_socket()
+    path.unlink(missing_ok=True)  # a killed service's: we hold the lock, so nobody listens there
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as unix:
+        before = os.umask(0o177)
+        try:
+            unix.bind(str(path))
+        except OSError as error:
+            raise AgentMemoryError(
+                f"The socket {path} cannot be made: {error}.",
+                "A path may have about 100 characters: move the home with AGENT_MEMORY_HOME.",
+            ) from None
+        finally:
+            os.umask(before)
+        try:
+            yield unix
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _drain_spool(state: State, conninfo: str, stopping: threading.Event) -> None:
+    """Write what comes into the spool to the journal, for as long as the service lives."""
+    for folder in (paths.spool_tmp(), paths.spool_new()):
+        paths.make_private(folder)
+
+    def work(conn: psycopg.Connection[dict[str, object]]) -> None:
+        spool.set_aside_abandoned()
+        drain(conn, state.settings)
+        for _ in _spool_changes(stopping):
+            drain(conn, state.settings)
+            if not paths.spool_new().exists():
+                return  # somebody took the folder away: watch the new one
+
+    _with_database(work, "spool", state, conninfo, stopping)
+
+
+def _spool_changes(stopping: threading.Event) -> Iterator[None]:
+    """A tick after every change in the spool, and now and then without one."""
+    paths.make_private(paths.spool_new())
+    for _ in watchfiles.watch(
+        paths.spool_new(),
+        stop_event=stopping,
+        debounce=200,
+        step=SETTLE,
+        rust_timeout=RESCAN,
+        yield_on_timeout=True,
+        recursive=False,
+        watch_filter=None,
+        raise_interrupt=False,
+    ):
+        yield
+
+
+def _with_database(
+    work: Callable[[psycopg.Connection[dict[str, object]]], None],
+    name: str,
+    state: State,
+    conninfo: str,
+    stopping: threading.Event,
+) -> None:
+    """Do `work` with a connection; when the database goes away, wait, start it where it is ours, and do it again."""
+    wait = RETRY_FIRST
+    while not stopping.is_set():
+        try:
+            with server.connect(conninfo) as conn:
+                state.notes.pop(name, None)
+                work(conn)
+                wait = RETRY_FIRST
+        except Exception as error:
+            log.exception("%s: trying again in %.1f s", name, wait)
+            state.notes[name] = f"{type(error).__name__}: {error}"
+            stopping.wait(wait)
+            wait = min(wait * 2, RETRY_MOST)
+            if not stopping.is_set() and not state.settings.external_database:
+                with contextlib.suppress(AgentMemoryError):
+                    server.conninfo(state.settings)
+
+
+def _watch_over_worker(state: State, conninfo: str, stopping: threading.Event) -> None:
+    """Keep one worker process alive. It ends by itself when the pipe to it closes, so it never outlives the service."""
+    command = [sys.executable, "-I", "-m", "agent_memory.observations.worker"]
+    wait = RETRY_FIRST
+    while not stopping.is_set():
+        began = time.monotonic()
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=_log_file("worker.log")) as child:
+            assert child.stdin is not None
+            child.stdin.write(conninfo.encode() + b"\n")
+            child.stdin.flush()
+            state.notes["worker_pid"] = child.pid
+            while child.poll() is None and not stopping.wait(0.2):
+                pass
+            if stopping.is_set():
+                child.terminate()
+                try:
+                    child.wait(STOP_WITHIN)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                return
+        log.warning("the worker ended with %s and is started again", child.returncode)
+        wait = RETRY_FIRST if time.monotonic() - began > 60 else min(wait * 2, RETRY_MOST)
+        stopping.wait(wait)
+
+
+def _keep_notice(state: State, conninfo: str, stopping: threading.Event) -> None:
+    """Keep the line that the next session's start shows, while something is wrong (promise 8)."""
+    notice = paths.home() / "notice.json"
+    while not stopping.wait(NOTICE_EVERY):
+        try:
+            wrong = health.report(state)["problems"]
+        except Exception:
+            log.exception("cannot tell the service's health")
+            continue
+        if wrong:
+            line = f"agent-memory: {' '.join(wrong)} See: agent-memory status"
+            draft = notice.with_suffix(".new")
+            draft.write_text(json.dumps({"systemMessage": line}), encoding="utf-8")
+            draft.rename(notice)
+        else:
+            notice.unlink(missing_ok=True)
+    notice.unlink(missing_ok=True)
+
+
+def _log_to_file() -> None:
+    handler = logging.handlers.RotatingFileHandler(
+        _private(paths.logs() / "service.log"), maxBytes=5 << 20, backupCount=3, encoding="utf-8"
+    )
+    logging.basicConfig(
+        level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(threadName)s %(message)s"
+    )
+
+
+def _log_file(name: str) -> int:
+    return os.open(_private(paths.logs() / name), os.O_WRONLY | os.O_APPEND)
+
+
+def _private(file: Path) -> Path:
+    paths.make_private(file.parent)
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
+    return file

@@ -1,0 +1,67 @@
+"""What the routes share: the settings, the pool and the embedder, which loads at its first use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Request
+
+from agent_memory.database import Connection
+from agent_memory.errors import AgentMemoryError
+from agent_memory.journal import projects
+from agent_memory.settings import Settings
+
+if TYPE_CHECKING:
+    from agent_memory.database.server import Pool
+
+    from agent_memory.observations.embed import Embedder
+
+
+@dataclass
+class State:
+    settings: Settings
+    pool: Pool
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What the service's threads have to say about themselves, for health."""
+    _embedder: Embedder | None = None
+    _loading: threading.Lock = field(default_factory=threading.Lock)
+
+    def embedder(self) -> Embedder:
+        from agent_memory.observations import embed
+
+        with self._loading:
+            if self._embedder is None:
+                self._embedder = embed.load(self.settings)
+            return self._embedder
+
+
+def service_state(request: Request) -> State:
+    state: State = request.app.state.service
+    return state
+
+
+def connection(state: Annotated[State, Depends(service_state)]) -> Iterator[Connection]:
+    """A connection for one request, inside one transaction."""
+    with state.pool.connection() as conn, conn.transaction():
+        yield conn
+
+
+Service = Annotated[State, Depends(service_state)]
+Database = Annotated[Connection, Depends(connection)]
+
+
+def project_of(conn: Connection, argument: str | None) -> int | None:
+    """The id of the project that an argument names; None where there is no argument. 404 for one that is unknown."""
+    if argument is None:
+        return None
+    known = projects.resolve(conn, argument)
+    if known is None:
+        raise AgentMemoryError(
+            f"No project {argument!r} is known here.",
+            "Name it by its folder's path, its git remote or its id (agent-memory status lists them).",
+            status=404,
+        )
+    return known
