@@ -17,7 +17,9 @@ from agent_memory.database import embedded
 @contextmanager
 def scratch_home() -> Iterator[Path]:
     """Move AGENT_MEMORY_HOME to a new folder, with a free port, for the length of the block."""
-    before = {name: os.environ.get(name) for name in ("AGENT_MEMORY_HOME", "AGENT_MEMORY_PORT", "DATABASE_URL")}
+    before = {
+        name: os.environ.get(name) for name in ("AGENT_MEMORY_HOME", "AGENT_MEMORY_PORT", "DATABASE_URL")
+    }
     folder = Path(tempfile.mkdtemp(prefix="am-bench-"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -30,7 +30,7 @@ from bench.home import scratch_home
 EVENTS = 6_000
 LAG_SECONDS = 20
 LAG_RATE = 20
-WORDS = "request handler timeout cache index retry schema deploy token buffer parser queue worker socket".split()
+WORDS = ["request", "timeout", "cache", "index", "retry", "schema", "deploy", "buffer", "parser", "queue"]
 
 
 def payloads(count: int, seed: int, session: str = "bench") -> Iterator[dict[str, Any]]:
@@ -44,7 +44,8 @@ def payloads(count: int, seed: int, session: str = "bench") -> Iterator[dict[str
             yield base | {"hook_event_name": "UserPromptSubmit", "prompt": f"Please look at {text}"}
             continue
         lines = "\n".join(
-            f"src/{rng.choice(WORDS)}.py:{rng.randrange(900)}: {' '.join(rng.choices(WORDS, k=8))}" for _ in range(30)
+            f"src/{rng.choice(WORDS)}.py:{rng.randrange(900)}: {' '.join(rng.choices(WORDS, k=8))}"
+            for _ in range(30)
         )
         yield base | {
             "hook_event_name": "PostToolUse",
@@ -190,12 +191,18 @@ def main() -> None:
         for what, rate, size in rows:
             table.add_row(what, f"{rate:,.0f}", f"{size:.1f}", f"{rows[1][1] / rate:.2f}")
         console.print(table)
-        table = Table("lag", "n", "median s", "p95 s", "max s", title=f"{LAG_RATE} events/s for {LAG_SECONDS} s")
+        table = Table(
+            "lag", "n", "median s", "p95 s", "max s", title=f"{LAG_RATE} events/s for {LAG_SECONDS} s"
+        )
         for what, seconds in lag(conninfo):
             seconds.sort()
             p95 = seconds[int(len(seconds) * 0.95)]
             table.add_row(
-                what, str(len(seconds)), f"{statistics.median(seconds):.2f}", f"{p95:.2f}", f"{seconds[-1]:.2f}"
+                what,
+                str(len(seconds)),
+                f"{statistics.median(seconds):.2f}",
+                f"{p95:.2f}",
+                f"{seconds[-1]:.2f}",
             )
         console.print(table)
 

@@ -74,6 +74,36 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def earlier() -> Iterator[Path]:
+    """The folder of a database that was made earlier: making one is nine tenths of a first start."""
+    folder = Path(tempfile.mkdtemp(prefix="am-test-"))
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, folder)
+        embedded.ensure_running()
+        embedded.stop()
+        place = paths.postgres().resolve()
+    yield place
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, folder)
+        remove_embedded()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def made(earlier: Path, home: Path) -> Iterator[None]:
+    """A home whose database was made earlier and is stopped. It goes on to the next test as it came."""
+    paths.make_private(home)
+    paths.postgres().symlink_to(earlier)
+    files = (earlier / "data/PG_VERSION", earlier / "data/postgresql.auto.conf")
+    kept = {file: file.read_bytes() for file in files}
+    yield
+    for file, content in kept.items():
+        file.write_bytes(content)
+    embedded.stop()
+    paths.postgres().unlink()
+
+
+@pytest.fixture(scope="session")
 def template(cluster: str) -> str:
     """The name of a migrated, empty database."""
     with psycopg.connect(cluster, autocommit=True) as admin:

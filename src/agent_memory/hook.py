@@ -17,7 +17,17 @@ import time
 SOCKET_WAIT = 0.2  # seconds that a hung service may cost, at a session's start only
 STALE = 600  # seconds after which a file still in the spool means that nobody reads it
 # What the service gets of the agent's environment, which holds the agent's own keys.
-INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "DATABASE_URL", "REQUIRE_AUTH", "REDACT_SECRETS")
+INHERITED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TMPDIR",
+    "DATABASE_URL",
+    "REQUIRE_AUTH",
+    "REDACT_SECRETS",
+)
 INHERITED_PREFIXES = ("AGENT_MEMORY_", "POSTGRES_", "EMBEDDING_", "LC_", "XDG_")
 
 
@@ -115,6 +125,6 @@ if __name__ == "__main__":
     try:
         main()
         sys.stdout.flush()
-    except BaseException:  # noqa: BLE001 - never the agent's problem
+    except BaseException:
         pass
     os._exit(0)

@@ -77,7 +77,7 @@ def own_server(own_programs: Path) -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def test_without_any_setting_the_embedded_server_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_setting_the_embedded_server_is_used(made: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSERVICE", "of-the-project")  # libpq would take these for our connection too
     monkeypatch.setenv("PGSSLNEGOTIATION", "direct")
     monkeypatch.setenv("PGOPTIONS", "-c search_path=nowhere")
@@ -170,7 +170,7 @@ def test_what_is_no_url_is_refused_without_showing_it() -> None:
         assert "hunter2" not in str(caught.value)
 
 
-def test_a_pool_outlives_a_restart_of_the_server() -> None:
+def test_a_pool_outlives_a_restart_of_the_server(made: None) -> None:
     with server.open_pool(embedded.ensure_running(), size=2) as pool:
         with pool.connection() as conn:
             before = conn.execute("select pg_postmaster_start_time() as at").fetchone()
@@ -183,7 +183,7 @@ def test_a_pool_outlives_a_restart_of_the_server() -> None:
         assert before != after
 
 
-def test_an_embedded_server_that_was_stopped_is_told_apart() -> None:
+def test_an_embedded_server_that_was_stopped_is_told_apart(made: None) -> None:
     conninfo = embedded.ensure_running()
     embedded.stop()
     with pytest.raises(AgentMemoryError, match=r"The embedded Postgres does not answer.*agent-memory up"):
@@ -191,7 +191,7 @@ def test_an_embedded_server_that_was_stopped_is_told_apart() -> None:
 
 
 def test_a_projects_own_database_is_left_alone(
-    own_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    made: None, own_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with psycopg.connect(own_server, autocommit=True) as admin:
         admin.execute("create database app")
@@ -207,7 +207,7 @@ def test_a_projects_own_database_is_left_alone(
 
 
 def test_a_projects_database_that_is_away_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    made: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/app")
     assert server.conninfo(settings.load(), agent_started=True) == embedded.ensure_running()
@@ -228,7 +228,11 @@ def test_a_projects_database_gives_way_to_the_homes_own(
 
 
 def test_a_database_of_the_environment_that_holds_our_tables_is_used(
-    cluster: str, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    made: None,
+    cluster: str,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     assert server.conninfo(settings.load(), agent_started=True) == database_url

@@ -35,7 +35,11 @@ def payload(event: str, **fields: Any) -> dict[str, Any]:
 
 
 def call(event: str, tool_use_id: str, **fields: Any) -> dict[str, Any]:
-    given = {"tool_name": "Bash", "tool_input": {"command": f"echo {tool_use_id}"}, "tool_use_id": tool_use_id}
+    given = {
+        "tool_name": "Bash",
+        "tool_input": {"command": f"echo {tool_use_id}"},
+        "tool_use_id": tool_use_id,
+    }
     if event == "PostToolUse":
         given |= {"tool_response": {"stdout": "done", "stderr": "", "interrupted": False}, "duration_ms": 12}
     return payload(event, **given | fields)
@@ -120,7 +124,9 @@ def test_a_call_that_never_ended_is_kept_as_such(conn: Connection) -> None:
         (b'{"hook_event_name": "Stop"}', "session_id"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_set_aside_with_its_reason(conn: Connection, raw: bytes, reason: str) -> None:
+def test_a_file_that_makes_no_sense_is_set_aside_with_its_reason(
+    conn: Connection, raw: bytes, reason: str
+) -> None:
     bad = spooled(raw)
     spooled(call("PostToolUse", "t1"))
     assert run(conn).tool_calls == 1
@@ -165,7 +171,9 @@ def test_invalid_utf_8_costs_a_character_and_not_the_event(conn: Connection) -> 
     assert prompt["text"] == "caf\ufffd!"
 
 
-def test_a_long_output_is_cut_and_its_true_size_kept(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_output_is_cut_and_its_true_size_kept(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OUTPUT_LIMIT_CHARS", "100")
     spooled(call("PostToolUse", "t1", tool_response={"stdout": "y" * 5000, "stderr": ""}))
     run(conn)

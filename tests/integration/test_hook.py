@@ -21,7 +21,9 @@ HOOK = Path(__file__).parents[2] / "src" / "agent_memory" / "hook.py"
 def run_hook(payload: bytes, *arguments: str, **more: str) -> subprocess.CompletedProcess[bytes]:
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]} | more
     command = [sys.executable, "-I", "-S", str(HOOK), *(arguments or ("claude", str(paths.home())))]
-    return subprocess.run(command, input=payload, env=environment, capture_output=True, timeout=20, check=False)
+    return subprocess.run(
+        command, input=payload, env=environment, capture_output=True, timeout=20, check=False
+    )
 
 
 def spooled() -> list[Path]:

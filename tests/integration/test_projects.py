@@ -94,7 +94,13 @@ def test_no_folder_is_no_project(cwd: str | None) -> None:
 def test_path_remote_id_and_name_resolve_to_the_same_project(conn: Connection, tmp_path: Path) -> None:
     folder = repository(tmp_path / "shop", "git@github.com:acme/shop.git")
     known = projects.ensure(conn, identify(str(folder)))
-    for argument in (str(folder), "https://github.com/acme/shop", str(known), "git:github.com/acme/shop", "shop"):
+    for argument in (
+        str(folder),
+        "https://github.com/acme/shop",
+        str(known),
+        "git:github.com/acme/shop",
+        "shop",
+    ):
         assert projects.resolve(conn, argument) == known
     assert projects.resolve(conn, str(tmp_path)) is None
     assert projects.ensure_argument(conn, str(folder)) == known

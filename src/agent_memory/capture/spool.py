@@ -1,7 +1,7 @@
 """The spool: one file an event, written by the hook, read here. Maildir's way: whole files only ever appear in `new`.
 
-A file's name is `<nanoseconds since 1970, 20 digits>-<process>-<random>.<agent>`; its content is the payload as the agent
-gave it, secrets and all, so the folder is the owner's alone and a file lives no longer than it must.
+A file's name is `<nanoseconds since 1970, 20 digits>-<process>-<random>.<agent>`; its content is the payload as the
+agent gave it, secrets and all, so the folder is the owner's alone and a file lives no longer than it must.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def waiting() -> list[SpoolFile]:
 
 
 def set_aside(path: Path, reason: str) -> None:
-    """Move a file that cannot be read to `bad`, its reason beside it. Its text is kept, redacted: it may lie there long."""
+    """Move a file that cannot be read to `bad`, its reason beside it. Its text is kept, but redacted."""
     bad = paths.make_private(paths.spool_bad())
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 Project = Annotated[
     str | None,
-    typer.Option("--project", "-p", help="A folder, a git remote or a project's id. Default: the folder you stand in."),
+    typer.Option(
+        "--project", "-p", help="A folder, a git remote or a project's id. Default: the folder you stand in."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="At most so many.")]
@@ -54,7 +56,10 @@ def recall(
         return
     console = Console(highlight=False)
     for hit in answer.hits:
-        console.print(f"[bold]{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}  #{hit.id}  {_plain(hit.title)}[/bold]  ({hit.score:.2f})")
+        console.print(
+            f"[bold]{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}  #{hit.id}  {_plain(hit.title)}[/bold]"
+            f"  ({hit.score:.2f})"
+        )
         console.print(hit.text, markup=False)
         console.print()
     if not answer.hits:
@@ -85,7 +90,9 @@ def search(
 
 def timeline(
     *,
-    around: Annotated[int | None, typer.Option(help="An observation's id: show what came before and after it.")] = None,
+    around: Annotated[
+        int | None, typer.Option(help="An observation's id: show what came before and after it.")
+    ] = None,
     project: Project = None,
     limit: Limit = 20,
     as_json: AsJson = False,
@@ -112,7 +119,9 @@ def show(number: Annotated[int, typer.Argument(metavar="ID")], *, as_json: AsJso
         project_id = store.project_of(conn, number)
         found = recalling.get(conn, project_id=project_id, ids=[number]) if project_id is not None else []
     if not found:
-        raise AgentMemoryError(f"There is no observation {number}.", "agent-memory search WORDS lists what there is.")
+        raise AgentMemoryError(
+            f"There is no observation {number}.", "agent-memory search WORDS lists what there is."
+        )
     (one,) = found
     if as_json:
         _print_json(one)
@@ -178,7 +187,8 @@ def _project(conn: Connection, argument: str | None) -> int:
     known = projects.resolve(conn, argument or os.getcwd())
     if known is None and argument:
         raise AgentMemoryError(
-            f"No project {argument!r} is known here.", "Name it by its folder's path, its git remote or its id."
+            f"No project {argument!r} is known here.",
+            "Name it by its folder's path, its git remote or its id.",
         )
     if known is None:
         raise AgentMemoryError(
@@ -196,7 +206,11 @@ def _embedder() -> Embedder:
 
 def _print_json(value: Any) -> None:
     def plain(odd: Any) -> Any:
-        return dataclasses.asdict(odd) if dataclasses.is_dataclass(odd) and not isinstance(odd, type) else str(odd)
+        return (
+            dataclasses.asdict(odd)
+            if dataclasses.is_dataclass(odd) and not isinstance(odd, type)
+            else str(odd)
+        )
 
     typer.echo(json.dumps(value, indent=2, default=plain, ensure_ascii=False))
 

@@ -19,7 +19,9 @@ def register(app: typer.Typer) -> None:
 
 def up(
     *,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Start it in the background and come back.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Start it in the background and come back.")
+    ] = False,
     agent_started: Annotated[bool, typer.Option("--agent-started", hidden=True)] = False,
 ) -> None:
     """Start the service: it stores what the hooks record, and answers."""
@@ -28,7 +30,9 @@ def up(
     config = settings.load()
     pid = run.running_pid()
     if pid is not None:
-        typer.echo(f"agent-memory runs already: {run.address(config)} (process {pid}). Stop it with: agent-memory down")
+        typer.echo(
+            f"agent-memory runs already: {run.address(config)} (process {pid}). Stop it with: agent-memory down"
+        )
         return
     if detach:
         pid = run.start_detached(agent_started=agent_started)
@@ -105,7 +109,9 @@ def _print(report: dict[str, Any]) -> None:
     table.add_row("home", report["home"])
     table.add_row("database", report["database"])
     spool = report["spool"]
-    table.add_row("spool", f"{spool['pending']} waiting (oldest {spool['oldest_s']:.0f} s), {spool['bad']} unreadable")
+    table.add_row(
+        "spool", f"{spool['pending']} waiting (oldest {spool['oldest_s']:.0f} s), {spool['bad']} unreadable"
+    )
     if queue := report.get("queue"):
         table.add_row("queue", f"{queue['pending']} turns waiting, {queue['failed']} given up")
     if stored := report.get("stored"):

@@ -88,7 +88,7 @@ def check_data(place: Place) -> None:
     version = line_of(place.data / "PG_VERSION", 1)
     if not version:
         raise AgentMemoryError(
-            f"{place.data} is not a Postgres data folder: its PG_VERSION is missing.",
+            f"{place.data} is not a Postgres data folder: its PG_VERSION is missing or empty.",
             "Restore a backup, or move the folder aside to start with an empty database.",
         )
     if version != MAJOR_VERSION:
@@ -197,12 +197,13 @@ def _failure(what: str, place: Place, said: str) -> AgentMemoryError:
     )
 
 
-def full_disk(folder: Path) -> AgentMemoryError:
-    while not os.path.exists(folder):
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 1e6
+def full_disk(*folders: Path) -> AgentMemoryError:
+    """The error that names the fuller one of the disks of these folders, which need not exist yet."""
+    ancestors = ((folder, *folder.parents) for folder in map(Path.resolve, folders))
+    there = [next(folder for folder in line if folder.exists()) for line in ancestors]
+    free, fullest = min((shutil.disk_usage(folder).free, folder) for folder in there)
     return AgentMemoryError(
-        f"The disk of {folder} is full: {free:.0f} MB are free.",
+        f"The disk of {fullest} is full: {free / 1e6:.0f} MB are free.",
         "Make room (an empty database takes 60 MB), or move the home by AGENT_MEMORY_HOME.",
     )
 

@@ -108,7 +108,7 @@ def _os_errors_explained() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise cluster.full_disk(paths.home()) from error
+            raise cluster.full_disk(paths.home(), paths.postgres()) from error
         raise AgentMemoryError(
             f"The embedded Postgres cannot use {error.filename or paths.home()}: {error.strerror}.",
             f"Make {paths.home()} a folder of your own that you can write, or move it by AGENT_MEMORY_HOME.",

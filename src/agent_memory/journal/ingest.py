@@ -18,7 +18,15 @@ import orjson
 
 from agent_memory.database import Connection
 from agent_memory.journal import projects, store
-from agent_memory.journal.event import AssistantMessage, Event, Prompt, SessionEnd, SessionStart, ToolCall, TurnEnd
+from agent_memory.journal.event import (
+    AssistantMessage,
+    Event,
+    Prompt,
+    SessionEnd,
+    SessionStart,
+    ToolCall,
+    TurnEnd,
+)
 from agent_memory.journal.redaction import redact, redact_value
 from agent_memory.settings import Settings
 
@@ -72,7 +80,9 @@ class _Rows:
     def __init__(self, settings: Settings) -> None:
         self.limit = settings.output_limit_chars
         self._redact: Callable[[str], str] = redact if settings.redact_secrets else lambda text: text
-        self._redact_value: Callable[[Any], Any] = redact_value if settings.redact_secrets else lambda value: value
+        self._redact_value: Callable[[Any], Any] = (
+            redact_value if settings.redact_secrets else lambda value: value
+        )
         self.prompts: list[store.PromptRow] = []
         self.calls: dict[tuple[str, str], store.CallRow] = {}
         self.messages: list[store.MessageRow] = []

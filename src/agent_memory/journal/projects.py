@@ -1,7 +1,7 @@
 """Which project a folder belongs to: the git remote, else the repository's own folder, else the path.
 
-Clones of one remote, its worktrees and its subfolders are one project; clones of two remotes are two. A repository whose
-top is the home folder or `/` (dotfiles) is nobody's project: it would swallow all others.
+Clones of one remote, its worktrees and its subfolders are one project; clones of two remotes are two. A repository
+whose top is the home folder or `/` (dotfiles) is nobody's project: it would swallow all others.
 
 git itself is not run: reading two small files costs a tenth of a process start, and works where git is missing.
 """

@@ -1,7 +1,7 @@
 """The SQL of what happened: projects, sessions, prompts, tool calls, assistant messages.
 
-Every write is idempotent by a natural key, and the database arbitrates: the same event read twice, or told by a hook and
-again by a transcript, is one row. A writer upserts its sessions first and in order of id; the rows' locks keep two
+Every write is idempotent by a natural key, and the database arbitrates: the same event read twice, or told by a hook
+and again by a transcript, is one row. A writer upserts its sessions first and in order of id; the rows' locks keep two
 writers of one session apart.
 """
 
@@ -311,8 +311,8 @@ def prompts(
     at, _, last = (after or "").partition(" ")
     return conn.execute(
         """
-        select p.id, p.id as prompt_id, p.session_id, s.project_id, p.kind, p.agent_id, p.text, p.occurred_at, p.ended_at,
-            p.end_error, p.occurred_at::text || ' ' || p.session_id || '/' || p.id as cursor
+        select p.id, p.id as prompt_id, p.session_id, s.project_id, p.kind, p.agent_id, p.text, p.occurred_at,
+            p.ended_at, p.end_error, p.occurred_at::text || ' ' || p.session_id || '/' || p.id as cursor
         from mem_user_prompts p join mem_sessions s on s.id = p.session_id
         where (%(session_id)s::text is null or p.session_id = %(session_id)s)
             and (%(project_id)s::bigint is null or s.project_id = %(project_id)s)

@@ -1,5 +1,5 @@
-"""The turns that wait to be made into observations (`mem_observation_queue`): claimed under a lease, done or tried
-again later.
+"""The turns that wait to be made into observations (`mem_observation_queue`): claimed under a lease, done
+or tried again later.
 
 A row is one turn, however many events it got. Its version tells whether more came while a worker was at it.
 """
@@ -15,7 +15,8 @@ LEASE_S = 30.0
 """A worker that has not finished by then is taken for dead, and its rows are free again."""
 MOST_ATTEMPTS = 6
 FIRST_WAIT_S = 2.0
-"""Before the second attempt; each further wait is twice as long. The last one comes about a minute after the first."""
+"""Before the second attempt; each further wait is twice as long. The last one comes about a minute after
+the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ class Claimed:
 
 
 def claim(conn: Connection, limit: int, *, lease_s: float = LEASE_S) -> list[Claimed]:
-    """Take up to `limit` turns that are due, the latest first: what happens now must be recallable in a second, also
-    while an import of thousands is being worked off. Commit at once, so that the others see the lease."""
+    """Take up to `limit` turns that are due, the latest first: what happens now must be recallable in a
+    second, also while an import of thousands is being worked off. Commit at once, so that the others see
+    the lease."""
     rows = conn.execute(
         """
         update mem_observation_queue q set leased_until = clock_timestamp() + make_interval(secs => %s)
@@ -55,12 +57,15 @@ def done(conn: Connection, rows: Sequence[Claimed]) -> None:
         " where q.id = seen.id and q.version = seen.version",
         (ids, versions),
     )
-    conn.execute("update mem_observation_queue set leased_until = null where id = any(%s)", (ids,))
+    conn.execute(
+        "update mem_observation_queue set leased_until = null, enqueued_at = ready_at where id = any(%s)",
+        (ids,),
+    )
 
 
 def failed(conn: Connection, row: Claimed, error: str) -> None:
-    """Put a turn back with its error, for a later attempt; after the last one it stays as dead until its next event.
-    A new event meanwhile counts as a fresh start."""
+    """Put a turn back with its error, for a later attempt; after the last one it stays as dead until its
+    next event. A new event meanwhile counts as a fresh start."""
     conn.execute(
         """
         update mem_observation_queue set leased_until = null,
@@ -68,7 +73,8 @@ def failed(conn: Connection, row: Claimed, error: str) -> None:
             error = case when version = %(version)s then %(error)s else error end,
             ready_at = case when version = %(version)s
                 then clock_timestamp() + make_interval(secs => %(wait)s * 2 ^ attempts) else ready_at end,
-            failed_at = case when version = %(version)s and attempts + 1 >= %(most)s then clock_timestamp() end
+            failed_at = case when version = %(version)s and attempts + 1 >= %(most)s
+                then clock_timestamp() end
         where id = %(id)s
         """,
         {
@@ -82,14 +88,14 @@ def failed(conn: Connection, row: Claimed, error: str) -> None:
 
 
 def counts(conn: Connection) -> dict[str, int | float]:
-    """`pending` and `failed` turns, how long the oldest pending one waits already (`oldest_s`, seconds), and how many
-    chunks still wait for their vectors (`unembedded`)."""
+    """`pending` and `failed` turns, how long the oldest pending one waits already (`oldest_s`, seconds),
+    and how many chunks still wait for their vectors (`unembedded`)."""
     row = conn.execute(
         """
         select count(*) filter (where failed_at is null) as pending,
             count(*) filter (where failed_at is not null) as failed,
-            coalesce(extract(epoch from clock_timestamp() - min(enqueued_at) filter (where failed_at is null)), 0)::float8
-                as oldest_s,
+            coalesce(extract(epoch from clock_timestamp() - min(enqueued_at) filter (where failed_at is null)),
+                0)::float8 as oldest_s,
             (select count(*) from mem_embedding_queue) as unembedded
         from mem_observation_queue
         """

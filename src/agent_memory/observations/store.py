@@ -1,35 +1,32 @@
-"""The SQL of what is remembered: observations, their chunks, and the chunks' vectors."""
+"""The SQL of what is remembered: the journal's rows that it is made from, observations, and their chunks."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from agent_memory.database import Connection
-from agent_memory.errors import AgentMemoryError
+from agent_memory.observations import calls
+from agent_memory.observations.calls import Call, Tally
 from agent_memory.observations.chunks import Chunk, cut_sections
-from agent_memory.observations.embed import Embedder
 from agent_memory.observations.observation import Observation, Section
+from agent_memory.observations.turns import READ_CHARS, Message, Prompt, Turn
+
+# The project is a lexeme of its own, so that one index serves word and project.
+_TSV = "to_tsvector('english', new.words) || array_to_tsvector(array['project/' || project_id])"
 
 WAKE_CHANNEL = "agent_memory_queue"
 """Where the worker listens. Notifications arrive when their transaction commits."""
-_EMBEDDING_LOCK = 0x616D_0001  # an advisory lock: who holds it embeds
-_MODEL_LOCK = 0x616D_0002
 
 
-@dataclass(frozen=True, slots=True)
-class PendingChunk:
-    id: int
-    text: str
-
-
-def save(conn: Connection, observations: Sequence[Observation]) -> list[int]:
+def save(conn: Connection, observations: Sequence[Observation], *, index_again: bool = False) -> list[int]:
     """Write observations with their chunks; their ids, in the order given.
 
-    One with the external id of a stored one replaces it. Of its chunks those that read the same keep their row and
-    their vector; the others wait for new vectors. Text search finds all of it once the caller commits.
+    One with the external id of a stored one replaces it. Of its chunks those that read the same keep their
+    row and their vector; the others wait for new vectors. Text search finds all of it once the caller
+    commits.
     """
     if not observations:
         return []
@@ -38,12 +35,12 @@ def save(conn: Connection, observations: Sequence[Observation]) -> list[int]:
     cursor = conn.cursor()
     cursor.executemany(
         """
-        insert into mem_observations as o (project_id, session_id, kind, role, title, text, occurred_at, external_id,
-            supersedes, sources)
-        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
-        on conflict (project_id, external_id) do update set session_id = excluded.session_id, kind = excluded.kind,
-            role = excluded.role, title = excluded.title, text = excluded.text, occurred_at = excluded.occurred_at,
-            supersedes = excluded.supersedes, sources = excluded.sources
+        insert into mem_observations (project_id, session_id, kind, role, title, text, occurred_at,
+            external_id, supersedes, sources)
+        values (%s, (select id from mem_sessions where id = %s), %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
+        on conflict (project_id, external_id) do update set session_id = excluded.session_id,
+            kind = excluded.kind, role = excluded.role, title = excluded.title, text = excluded.text,
+            occurred_at = excluded.occurred_at, supersedes = excluded.supersedes, sources = excluded.sources
         returning id
         """,
         (_row(observations[i]) for i in order),
@@ -56,7 +53,7 @@ def save(conn: Connection, observations: Sequence[Observation]) -> list[int]:
         ids[position] = int(row["id"])
     # The same external id twice in one call: the last one stands.
     latest = {ids[i]: observations[i] for i in order}
-    _replace_chunks(conn, latest)
+    _replace_chunks(conn, latest, index_again=index_again)
     return ids
 
 
@@ -66,20 +63,9 @@ def _key(observation: Observation) -> tuple[int, str]:
 
 def _row(o: Observation) -> tuple[object, ...]:
     sources = json.dumps({name: list(ids) for name, ids in o.sources.items()})
-    return (
-        *(
-            o.project_id,
-            o.session_id,
-            o.kind,
-            o.role,
-            o.title,
-            o.text,
-            o.occurred_at,
-            o.external_id,
-            o.supersedes,
-        ),
-        sources,
-    )
+    place = (o.project_id, o.session_id)
+    said = (o.kind, o.role, o.title, o.text, o.occurred_at)
+    return (*place, *said, o.external_id, o.supersedes, sources)
 
 
 def chunks_of(observation: Observation) -> list[Chunk]:
@@ -87,23 +73,27 @@ def chunks_of(observation: Observation) -> list[Chunk]:
     return cut_sections(observation.title, sections, observation.occurred_at)
 
 
-def _replace_chunks(conn: Connection, observations: dict[int, Observation]) -> None:
+def _replace_chunks(conn: Connection, observations: dict[int, Observation], *, index_again: bool) -> None:
     """Make the stored chunks those of `observations`, and touch none that stays."""
     kept: dict[tuple[int, str | None, str], list[dict[str, Any]]] = {}
     for row in conn.execute(
         "select id, observation_id, ordinal, role, text from mem_observation_chunks"
-        " where observation_id = any(%s) order by observation_id, ordinal for update",
+        " where observation_id = any(%s) order by observation_id, ordinal",
         (list(observations),),
     ):
         kept.setdefault((row["observation_id"], row["role"], row["text"]), []).append(row)
     new: list[tuple[int, int, Chunk]] = []
+    stay: list[tuple[int, Chunk]] = []
     moved: list[tuple[int, int]] = []
     for number, observation in observations.items():
         for chunk in chunks_of(observation):
             same = kept.get((number, chunk.role, chunk.text))
             if not same:
                 new.append((number, observation.project_id, chunk))
-            elif (row := same.pop(0))["ordinal"] != chunk.ordinal:
+                continue
+            row = same.pop(0)
+            stay.append((row["id"], chunk))
+            if row["ordinal"] != chunk.ordinal:
                 moved.append((row["id"], chunk.ordinal))
     gone = [row["id"] for rows in kept.values() for row in rows]
     if gone:
@@ -117,19 +107,29 @@ def _replace_chunks(conn: Connection, observations: dict[int, Observation]) -> N
             " from unnest(%s::bigint[], %s::integer[]) as m (id, ordinal) where c.id = m.id",
             (ids, ordinals),
         )
+    if index_again and stay:
+        conn.execute(
+            f"update mem_observation_chunks c set words = new.length, tsv = {_TSV}"
+            " from unnest(%s::bigint[], %s::integer[], %s::text[]) as new (id, length, words)"
+            " where c.id = new.id",
+            (
+                [number for number, _ in stay],
+                [len(chunk.words.split()) for _, chunk in stay],
+                [chunk.words for _, chunk in stay],
+            ),
+        )
     if new:
         _insert_chunks(conn, new)
 
 
 def _insert_chunks(conn: Connection, chunks: Sequence[tuple[int, int, Chunk]]) -> None:
     conn.execute(
-        """
+        f"""
         with added as (
             insert into mem_observation_chunks (observation_id, project_id, ordinal, role, text, words, tsv)
-            select observation_id, project_id, ordinal, role, text, length,
-                to_tsvector('english', words) || array_to_tsvector(array['project/' || project_id])
-            from unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::text[], %s::text[], %s::integer[], %s::text[])
-                as chunk (observation_id, project_id, ordinal, role, text, length, words)
+            select observation_id, project_id, ordinal, role, text, length, {_TSV}
+            from unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::text[], %s::text[], %s::integer[],
+                %s::text[]) as new (observation_id, project_id, ordinal, role, text, length, words)
             returning id
         )
         insert into mem_embedding_queue (chunk_id) select id from added
@@ -159,146 +159,168 @@ def delete(conn: Connection, ids: Sequence[int]) -> int:
     return conn.execute("delete from mem_observations where id = any(%s)", (list(ids),)).rowcount
 
 
-def delete_external(conn: Connection, project_id: int, external_ids: Sequence[str]) -> int:
-    return conn.execute(
-        "delete from mem_observations where project_id = %s and external_id = any(%s)",
-        (project_id, list(external_ids)),
-    ).rowcount
+def delete_turn(conn: Connection, session_id: str, external_id: str) -> None:
+    conn.execute(
+        "delete from mem_observations where session_id = %s and external_id = %s", (session_id, external_id)
+    )
 
 
-def untied(conn: Connection, *, after: int, limit: int) -> list[dict[str, Any]]:
-    """Observations that no turn is built from (notes, and what callers posted), by id: reindex cuts them again."""
+_POSTED = "sources = '{}'"  # what a journal made names its rows
+
+
+def posted(conn: Connection, *, after: int, limit: int) -> list[dict[str, Any]]:
+    """Observations that were not made from the journal: notes, and what callers posted. In order of id."""
     return conn.execute(
-        "select * from mem_observations where id > %s and kind not in ('turn', 'summary') order by id limit %s",
-        (after, limit),
+        f"select * from mem_observations where id > %s and {_POSTED} order by id limit %s", (after, limit)
     ).fetchall()
 
 
-def model_id(conn: Connection, embedder: Embedder) -> int:
-    """The number of the embedder's model; registers a new one and makes its index.
-
-    The index covers only this model's vectors, of which there are none yet, so making it takes milliseconds. It
-    locks the vectors against other writers until the caller commits.
-
-    Raises:
-        AgentMemoryError: the model is known with another dimension.
-    """
-    known = _known_model(conn, embedder)
-    if known is not None:
-        return known
-    conn.execute("select pg_advisory_xact_lock(%s)", (_MODEL_LOCK,))
-    known = _known_model(conn, embedder)  # somebody else may have been quicker
-    if known is not None:
-        return known
-    row = conn.execute(
-        "insert into mem_embedding_models (name, dimensions) values (%s, %s) returning id",
-        (embedder.name, embedder.dimensions),
-    ).fetchone()
-    assert row is not None
-    number, dimensions = int(row["id"]), int(embedder.dimensions)
-    conn.execute(
-        f"create index {_index(number)} on mem_chunk_vectors"
-        f" using hnsw ((embedding::halfvec({dimensions})) halfvec_cosine_ops) where model_id = {number}"
-    )
-    return number
-
-
-def _known_model(conn: Connection, embedder: Embedder) -> int | None:
-    row = conn.execute(
-        "select id, dimensions from mem_embedding_models where name = %s", (embedder.name,)
-    ).fetchone()
-    if row is None:
-        return None
-    if row["dimensions"] != embedder.dimensions:
-        raise AgentMemoryError(
-            f"The embedding model {embedder.name} had {row['dimensions']} dimensions and now has"
-            f" {embedder.dimensions}: it is another model under the same name.",
-            "Give it another name at your endpoint, set EMBEDDING_MODEL to it, and run: agent-memory reindex",
-        )
-    return int(row["id"])
-
-
-def _index(model: int) -> str:
-    return f"mem_chunk_vectors_hnsw_{model}"
-
-
-def drop_other_models(conn: Connection, keep: int) -> int:
-    """Delete every model but `keep`, with its vectors and its index. How many."""
-    others = [r["id"] for r in conn.execute("select id from mem_embedding_models where id <> %s", (keep,))]
-    for model in others:
-        conn.execute(f"drop index if exists {_index(int(model))}")
-        conn.execute("delete from mem_chunk_vectors where model_id = %s", (model,))
-        conn.execute("delete from mem_embedding_models where id = %s", (model,))
-    return len(others)
-
-
-def lock_embedding(conn: Connection) -> bool:
-    """Become the one who embeds, until the transaction ends. False: somebody else is.
-
-    A lock on the chunks' rows would do as well, but an endpoint may take a minute to answer, and whoever rebuilds
-    one of these turns would wait for it.
-    """
-    row = conn.execute("select pg_try_advisory_xact_lock(%s) as mine", (_EMBEDDING_LOCK,)).fetchone()
-    return row is not None and bool(row["mine"])
-
-
-def pending_chunks(conn: Connection, limit: int, *, without: Iterable[int] = ()) -> list[PendingChunk]:
-    """Chunks that wait for their vector. The newest first: today's work is asked about before an import's."""
-    rows = conn.execute(
-        "select c.id, c.text from mem_embedding_queue q join mem_observation_chunks c on c.id = q.chunk_id"
-        " where q.chunk_id <> all(%s::bigint[]) order by q.chunk_id desc limit %s",
-        (list(without), limit),
-    )
-    return [PendingChunk(row["id"], row["text"]) for row in rows]
-
-
-def unembedded(conn: Connection) -> int:
-    """How many chunks wait for their vector."""
-    row = conn.execute("select count(*) as n from mem_embedding_queue").fetchone()
+def count_posted(conn: Connection) -> int:
+    row = conn.execute(f"select count(*) as n from mem_observations where {_POSTED}").fetchone()
     assert row is not None
     return int(row["n"])
 
 
-def save_vectors(
-    conn: Connection, model: int, chunk_ids: Sequence[int], vectors: Sequence[list[float]]
-) -> int:
-    """Store vectors and take their chunks off the queue. How many: a chunk may have gone meanwhile."""
-    stored = conn.execute(
+def index_again(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Cut stored observations again, and write their chunks' words anew."""
+    stored = {row["id"]: _filled(Observation, {**row, "sections": ()}) for row in rows}
+    _replace_chunks(conn, stored, index_again=True)
+
+
+def turns(conn: Connection) -> list[tuple[str, str]]:
+    """Every (session, prompt) that the journal knows something of, the latest sessions first."""
+    rows = conn.execute(
         """
-        insert into mem_chunk_vectors (model_id, chunk_id, project_id, embedding)
-        select %s, chunk.id, chunk.project_id, chunk.vector::halfvec
+        select turn.session_id, turn.prompt_id
         from (
-            select c.id, c.project_id, v.vector
-            from unnest(%s::bigint[], %s::text[]) as v (id, vector) join mem_observation_chunks c using (id)
-            for key share of c
-        ) chunk
-        on conflict (model_id, chunk_id) do update set embedding = excluded.embedding
-        """,
-        (model, list(chunk_ids), [_literal(vector) for vector in vectors]),
-    ).rowcount
-    conn.execute("delete from mem_embedding_queue where chunk_id = any(%s)", (list(chunk_ids),))
-    return stored
-
-
-def _literal(vector: Sequence[float]) -> str:
-    # A halfvec keeps 11 bits: six digits are more than enough.
-    return f"[{','.join(f'{x:.6g}' for x in vector)}]"
-
-
-def chunks_without_vector(conn: Connection, model: int, limit: int) -> list[PendingChunk]:
-    rows = conn.execute(
-        "select c.id, c.text from mem_observation_chunks c where not exists"
-        " (select from mem_chunk_vectors v where v.model_id = %s and v.chunk_id = c.id) order by c.id desc limit %s",
-        (model, limit),
+            select session_id, regexp_replace(id, '/[0-9a-f]{8}$', '') as prompt_id from mem_user_prompts
+            union select session_id, coalesce(prompt_id, '') from mem_tool_calls
+            union select session_id, coalesce(prompt_id, '') from mem_assistant_messages
+        ) turn join mem_sessions s on s.id = turn.session_id
+        order by s.started_at desc, turn.session_id, turn.prompt_id
+        """
     )
-    return [PendingChunk(row["id"], row["text"]) for row in rows]
+    return [(row["session_id"], row["prompt_id"]) for row in rows]
 
 
-def count_without_vector(conn: Connection, model: int) -> int:
-    row = conn.execute(
-        "select count(*) as n from mem_observation_chunks c where not exists"
-        " (select from mem_chunk_vectors v where v.model_id = %s and v.chunk_id = c.id)",
-        (model,),
+def load_turn(conn: Connection, session_id: str, prompt_id: str) -> Turn | None:
+    """The journal's rows of one turn, without what a memory has no use for: long values are cut in the
+    database, and of more than a thousand calls only the first, the last and those that failed are read.
+    None: there are none.
+    """
+    session = conn.execute(
+        "select s.project_id, s.cwd, s.started_at, p.path from mem_sessions s"
+        " join mem_projects p on p.id = s.project_id where s.id = %s",
+        (session_id,),
     ).fetchone()
-    assert row is not None
-    return int(row["n"])
+    if session is None:
+        return None
+    key = {"session": session_id, "prompt": prompt_id, "long": READ_CHARS, "input": calls.READ_CHARS}
+    prompts = _prompts(conn, key)
+    messages = _messages(conn, key)
+    made = _calls(conn, key)
+    times = [row["occurred_at"] for row in (*prompts, *messages, *made)]
+    if not times:
+        return None
+    roots = sorted({path for path in (session["path"], session["cwd"]) if path}, key=len, reverse=True)
+    return Turn(
+        project_id=session["project_id"],
+        session_id=session_id,
+        prompt_id=prompt_id,
+        roots=roots,
+        began_at=prompts[0]["occurred_at"] if prompts else min(times),
+        ended_at=max(times),
+        prompts=[_filled(Prompt, row) for row in prompts],
+        messages=[_filled(Message, row) for row in messages],
+        calls=[_filled(Call, row) for row in made],
+        tallies=_tallies(conn, key),
+    )
+
+
+def _of(key: dict[str, Any]) -> str:
+    """The condition that the index of `mem_tool_calls` and `mem_assistant_messages` serves."""
+    return "session_id = %(session)s and prompt_id " + ("= %(prompt)s" if key["prompt"] else "is null")
+
+
+def _prompts(conn: Connection, key: dict[str, Any]) -> list[dict[str, Any]]:
+    # A text typed while the agent worked on a prompt is stored as <prompt>/<hash>.
+    return conn.execute(
+        """
+        select id, kind, left(text, %(long)s) as text, occurred_at, agent_id, end_error from mem_user_prompts
+        where session_id = %(session)s and (id = %(prompt)s or starts_with(id, %(prompt)s || '/'))
+        order by id <> %(prompt)s, occurred_at limit 100
+        """,
+        key,
+    ).fetchall()
+
+
+def _messages(conn: Connection, key: dict[str, Any]) -> list[dict[str, Any]]:
+    return conn.execute(
+        f"""
+        select * from (
+            select id, kind, occurred_at, agent_id, agent_type,
+                case when kind = 'message' then left(text, %(long)s) else text end as text
+            from mem_assistant_messages where {_of(key)} order by occurred_at desc, id desc limit 500
+        ) latest order by occurred_at, id
+        """,
+        key,
+    ).fetchall()
+
+
+def _calls(conn: Connection, key: dict[str, Any]) -> list[dict[str, Any]]:
+    """The keys are those of Claude Code and of its kin: what they mean is the same everywhere."""
+    return conn.execute(
+        f"""
+        with numbered as materialized (
+            select id, success, row_number() over (order by occurred_at, id) as n, count(*) over () as of
+            from mem_tool_calls where {_of(key)}
+        ), chosen as materialized (
+            select id, n from numbered where n <= 200 or n > of - 600 or success is false
+            order by n desc limit 1000
+        )
+        select c.id, c.tool_name as tool, c.success, c.agent_id, c.occurred_at,
+            left(coalesce(i ->> 'command', i ->> 'cmd'), %(input)s) as command,
+            coalesce(i ->> 'file_path', i ->> 'filePath', i ->> 'absolute_path', i ->> 'notebook_path',
+                i ->> 'path') as path,
+            left(coalesce(i ->> 'plan', i ->> 'description', i ->> 'query', i ->> 'url', i ->> 'prompt'),
+                %(input)s) as subject,
+            left(coalesce(i ->> 'old_string', i ->> 'oldString', i ->> 'old_str'), %(input)s) as before,
+            left(coalesce(i ->> 'new_string', i ->> 'newString', i ->> 'new_str'), %(input)s) as after,
+            case when c.tool_name like 'mcp\\_\\_%%' then left(i::text, 300) end as input,
+            case when c.success is false then left(said, 3000) || right(substr(said, 3001), 2000)
+                end as error,
+            case when c.tool_name = 'AskUserQuestion' then left(c.output, 1000)
+                when i ? 'command' or i ? 'cmd' then right(c.output, 600) end as output
+        from chosen join mem_tool_calls c using (id),
+            lateral (select c.tool_input as i, coalesce(c.error, c.output) as said) given
+        order by chosen.n
+        """,
+        key,
+    ).fetchall()
+
+
+def _tallies(conn: Connection, key: dict[str, Any]) -> list[Tally]:
+    rows = conn.execute(
+        "select tool_name, count(*) as calls, count(*) filter (where success is false) as failed"
+        f" from mem_tool_calls where {_of(key)} group by tool_name order by tool_name",
+        key,
+    )
+    return [Tally(row["tool_name"], row["calls"], row["failed"]) for row in rows]
+
+
+def _filled(kind: Any, row: dict[str, Any]) -> Any:
+    """A dataclass from the columns of the same names."""
+    return kind(**{field.name: row[field.name] for field in dataclasses.fields(kind)})
+
+
+def project_of(conn: Connection, number: int) -> int | None:
+    """The project of an observation, or None where there is no such observation."""
+    row = conn.execute("select project_id from mem_observations where id = %s", (number,)).fetchone()
+    return int(row["project_id"]) if row else None
+
+
+def latest_turn(conn: Connection) -> dict[str, Any] | None:
+    """The newest observation of a turn in any project: its `project_id` and `title`."""
+    return conn.execute(
+        "select project_id, title from mem_observations where kind = 'turn' order by occurred_at desc limit 1"
+    ).fetchone()

@@ -16,7 +16,8 @@ class Hit:
     kind: str
     title: str
     text: str
-    """The passages that were found and as much of the rest as the budget allowed; … marks what is left out."""
+    """The passages that were found and as much of the rest as the budget allowed; … marks what is left
+    out."""
     occurred_at: datetime
     score: float
     """The fused score, about 0 to 1. It ranks the hits of one answer; it says nothing across answers."""

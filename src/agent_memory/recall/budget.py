@@ -1,7 +1,7 @@
 """How much of each hit is shown, in characters. Pure.
 
-A hit is whole or says with … where it was cut, between words; where the budget is too small for all hits, there are
-fewer of them rather than stumps.
+A hit is whole or says with … where it was cut, between words; where the budget is too small for all hits,
+there are fewer of them rather than stumps.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _MIN_WORDS = 80
 def allot(needs: Sequence[tuple[int, int, int]], budget: int) -> list[int]:
     """How many characters each hit's text may have: `needs` are (overhead, passage, whole) by rank.
 
-    Hits are taken in order while their overhead and passage fit; the list ends with the first that does not. What
-    is left goes to the first ones: each may grow by half of the rest, the last round by all.
+    Hits are taken in order while their overhead and passage fit; the list ends with the first that does
+    not. What is left goes to the first ones: each may grow by half of the rest, the last round by all.
     """
     allotted: list[int] = []
     left = budget
@@ -40,8 +40,8 @@ def allot(needs: Sequence[tuple[int, int, int]], budget: int) -> list[int]:
 
 
 def excerpt(text: str, passages: Sequence[str], limit: int) -> str:
-    """`text` whole where it fits, else its `passages`, the best first, in the text's order and with what surrounds
-    the best. At most `limit` characters, … where something is left out."""
+    """`text` whole where it fits, else its `passages`, the best first, in the text's order and with what
+    surrounds the best. At most `limit` characters, … where something is left out."""
     if len(text) <= limit:
         return text
     text = "\n".join(line.rstrip() for line in text.split("\n"))  # as chunks have it
@@ -90,7 +90,8 @@ def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def _grown(
     text: str, spans: list[tuple[int, int]], *, around: tuple[int, int], limit: int
 ) -> list[tuple[int, int]]:
-    """`spans` with the one around the best passage grown by whole lines, the following first, while they fit."""
+    """`spans` with the one around the best passage grown by whole lines, the following first, while they
+    fit."""
     best = next(i for i, (start, end) in enumerate(spans) if start <= around[0] and around[1] <= end)
     grew = True
     while grew:

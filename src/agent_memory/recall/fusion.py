@@ -1,8 +1,8 @@
 """Two ranked lists of chunks to one ranked list of observations. Pure.
 
-Each leg's scores are brought to 0…1 and added by weight. Reciprocal ranks with k = 60 are not used: they flatten
-so far that a chunk at place 30 in both lists beats the first of one, which on LoCoMo made the fusion worse than
-its text leg alone (session R@5 .853 against .883; this one .896).
+Each leg's scores are brought to 0…1 and added by weight. Reciprocal ranks with k = 60 are not used: they
+flatten so far that a chunk at place 30 in both lists beats the first of one, which on LoCoMo made the
+fusion worse than its text leg alone (session R@5 .853 against .883; this one .896).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def fuse(
 ) -> list[Ranked]:
     """The observations of both legs' chunks, best first; of equal ones the newest first.
 
-    `text` and `vector` are the legs as recall/store.py gives them, best first; `limit` is how many each was asked
-    for, `vector` empty where there are no vectors.
+    `text` and `vector` are the legs as recall/store.py gives them, best first; `limit` is how many each
+    was asked for, `vector` empty where there are no vectors.
     """
     rows = {row["chunk_id"]: row for row in (*vector, *text)}
     words = _to_unit([(row["chunk_id"], row["score"]) for row in text], full=len(text) >= limit)
@@ -90,8 +90,8 @@ def fuse(
 
 
 def _to_unit(scored: Sequence[tuple[int, float]], *, full: bool) -> dict[int, float]:
-    """Scores as shares of the best. The floor is the worst that was asked for, or 0 where all that match are here:
-    what is absent then scored no more."""
+    """Scores as shares of the best. The floor is the worst that was asked for, or 0 where all that match
+    are here: what is absent then scored no more."""
     if not scored:
         return {}
     values = [score for _, score in scored]

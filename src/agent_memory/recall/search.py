@@ -59,10 +59,11 @@ def recall(
 ) -> Answer:
     """The up to `k` observations of a project that answer `query`, best first.
 
-    `render.answer` makes at most `budget_chars` characters of it. `since` (inclusive) and `until` (exclusive)
-    bound when an observation occurred. What was superseded is not given; what superseded it takes its place.
-    Without an embedder, or where it fails, the text leg answers alone and the notice says so. Nothing relevant
-    gives no hits and `abstained`. Any text is a query; one without words gets no hits.
+    `render.answer` makes at most `budget_chars` characters of it. `since` (inclusive) and `until`
+    (exclusive) bound when an observation occurred. What was superseded is not given; what superseded it
+    takes its place. Without an embedder, or where it fails, the text leg answers alone and the notice
+    says so. Nothing relevant gives no hits and `abstained`. Any text is a query; one without words gets
+    no hits.
     """
     filters = Filters(since=since, until=until, kinds=kinds)
     found = _find(conn, query, project_id, embedder, filters)
@@ -114,8 +115,9 @@ def timeline(
     after: int = 10,
     kinds: Sequence[str] | None = None,
 ) -> list[Entry]:
-    """What happened in a project, the oldest first: up to `before` and `after` observations on either side of one
-    (its id) or of a moment. None: the latest `before`. An id of another project gives nothing."""
+    """What happened in a project, the oldest first: up to `before` and `after` observations on either
+    side of one (its id) or of a moment. None: the latest `before`. An id of another project gives
+    nothing."""
     before, after = (max(0, min(count, MAX_HITS)) for count in (before, after))
     id_at = 0
     at: datetime | None
@@ -150,7 +152,8 @@ def _find(
     vector, notice = _near(conn, embedding, text, project_id, filters)
     ranked = fusion.fuse(text, vector, limit=DEPTH)
     legs = ["text", "vector"] if vector else ["text"]
-    return _Found(ranked, legs, notice, abstained=not relevance.relevant(ranked))
+    answered = relevance.relevant(ranked, embedding.model if embedding else None)
+    return _Found(ranked, legs, notice, abstained=not answered)
 
 
 def _near(
@@ -171,7 +174,7 @@ def _near(
         return [], "Searched by words alone: nothing has been embedded yet."
     if model["dimensions"] != len(vector):
         return [], (
-            f"Searched by words alone: {embedding.model} gives {len(vector)} dimensions where the stored vectors"
+            f"Searched by words alone: {embedding.model} gives {len(vector)} dimensions, the stored vectors"
             f" have {model['dimensions']}; run agent-memory reindex."
         )
     near = store.vector_leg(

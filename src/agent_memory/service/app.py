@@ -43,7 +43,9 @@ def create(state: State) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     async def misshapen(_: Request, error: RequestValidationError) -> Response:
-        wrong = [{"field": ".".join(str(part) for part in e["loc"]), "problem": e["msg"]} for e in error.errors()]
+        wrong = [
+            {"field": ".".join(str(part) for part in e["loc"]), "problem": e["msg"]} for e in error.errors()
+        ]
         said = "; ".join(f"{w['field']}: {w['problem']}" for w in wrong)
         return problem(422, f"The request does not fit: {said}.", "Correct these fields.", fields=wrong)
 
@@ -55,7 +57,9 @@ def create(state: State) -> FastAPI:
     @app.exception_handler(psycopg_pool.PoolTimeout)
     async def database_away(_: Request, error: Exception) -> Response:
         log.warning("the database is away: %s", error)
-        return problem(503, "The database does not answer.", "Try again; if it stays away: agent-memory status")
+        return problem(
+            503, "The database does not answer.", "Try again; if it stays away: agent-memory status"
+        )
 
     return app
 

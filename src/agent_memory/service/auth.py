@@ -41,7 +41,9 @@ def check(request: Request, settings: Settings) -> None:
     if not settings.require_auth or request.url.path == "/api/health":
         return  # health holds counts, no texts
     scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secrets.compare_digest(shown.encode(), owner_token(settings).encode()):
+    if scheme.lower() != "bearer" or not secrets.compare_digest(
+        shown.encode(), owner_token(settings).encode()
+    ):
         raise AgentMemoryError(
             "No valid token was shown.",
             "Send 'Authorization: Bearer TOKEN' with the token in the file `token` of the agent-memory home,"

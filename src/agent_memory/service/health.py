@@ -23,14 +23,18 @@ def report(state: State) -> dict[str, Any]:
     if backlog.bad:
         problems.append(f"{backlog.bad} events could not be read; they lie in spool/bad with the reasons.")
     if backlog.oldest_s > STUCK:
-        problems.append(f"{backlog.pending} events wait in the spool, the oldest for {backlog.oldest_s:.0f} s.")
+        problems.append(
+            f"{backlog.pending} events wait in the spool, the oldest for {backlog.oldest_s:.0f} s."
+        )
     try:
         with state.pool.connection(timeout=2) as conn:
             waiting: dict[str, Any] = dict(queue.counts(conn))
         if waiting["failed"]:
             problems.append(f"{waiting['failed']} turns could not be made into memories.")
         if waiting["oldest_s"] > STUCK:
-            problems.append(f"{waiting['pending']} turns wait for the worker, the oldest for {waiting['oldest_s']:.0f} s.")
+            problems.append(
+                f"{waiting['pending']} turns wait for the worker, the oldest for {waiting['oldest_s']:.0f} s."
+            )
     except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
         waiting = {"pending": None, "failed": None, "oldest_s": None}
         problems.append(f"The database does not answer ({type(error).__name__}).")

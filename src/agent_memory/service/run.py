@@ -79,8 +79,9 @@ def serve(*, agent_started: bool = False) -> None:
             state = State(config, pool)
             stopping = threading.Event()
             threads = [
-                threading.Thread(target=work, name=work.__name__, args=(state, conninfo, stopping))
-                for work in (_drain_spool, _watch_over_worker, _keep_notice)
+                threading.Thread(name="spool", target=_drain_spool, args=(state, conninfo, stopping)),
+                threading.Thread(name="worker", target=_watch_over_worker, args=(state, conninfo, stopping)),
+                threading.Thread(name="notice", target=_keep_notice, args=(state, stopping)),
             ]
             for thread in threads:
                 thread.start()
@@ -126,7 +127,8 @@ def start_detached(*, agent_started: bool = False) -> int:
         time.sleep(0.05)
     child.terminate()
     raise AgentMemoryError(
-        f"The service did not answer within {START_WITHIN:.0f} s and was stopped.", f"Its log is {paths.logs()}."
+        f"The service did not answer within {START_WITHIN:.0f} s and was stopped.",
+        f"Its log is {paths.logs()}.",
     )
 
 
@@ -157,7 +159,9 @@ def stop() -> bool:
             if running_pid() is None:
                 return True
             time.sleep(0.05)
-    raise AgentMemoryError(f"The service (process {pid}) does not stop.", "Look at what holds it, and end it by hand.")
+    raise AgentMemoryError(
+        f"The service (process {pid}) does not stop.", "Look at what holds it, and end it by hand."
+    )
 
 
 @contextlib.contextmanager
@@ -271,7 +275,7 @@ def _with_database(
 
 
 def _watch_over_worker(state: State, conninfo: str, stopping: threading.Event) -> None:
-    """Keep one worker process alive. It ends by itself when the pipe to it closes, so it never outlives the service."""
+    """Keep one worker process alive. It ends by itself when the pipe to it closes: it never outlives the service."""
     command = [sys.executable, "-I", "-m", "agent_memory.observations.worker"]
     wait = RETRY_FIRST
     while not stopping.is_set():
@@ -295,7 +299,7 @@ def _watch_over_worker(state: State, conninfo: str, stopping: threading.Event) -
         stopping.wait(wait)
 
 
-def _keep_notice(state: State, conninfo: str, stopping: threading.Event) -> None:
+def _keep_notice(state: State, stopping: threading.Event) -> None:
     """Keep the line that the next session's start shows, while something is wrong (promise 8)."""
     notice = paths.home() / "notice.json"
     while not stopping.wait(NOTICE_EVERY):

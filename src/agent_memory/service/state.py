@@ -16,7 +16,6 @@ from agent_memory.settings import Settings
 
 if TYPE_CHECKING:
     from agent_memory.database.server import Pool
-
     from agent_memory.observations.embed import Embedder
 
 

@@ -130,7 +130,7 @@ def _last_secret_word(words: list[str], name: str) -> tuple[int, tuple[str, Weig
             return at, ("credential", "token")
         if word == "auth":
             return at, ("credential", "key")
-        if word in ("sig", "signature"):
+        if word == "sig" or (word == "signature" and before in ("amz", "goog")):
             return at, ("signature", "key")
     return 0, None
 

@@ -34,6 +34,7 @@ ABOUT_A_SECRET = re.compile(r"pass(?:word|wd|phrase)?|pwd|secret|token|key|crede
 WORD_CHAIN = re.compile(r"[A-Za-z_][A-Za-z_]*(?:[-_./:\s][A-Za-z_]+)*\d{0,3}$")
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*$")
 ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+$")
+CALL = re.compile(r"[A-Za-z_][\w.:]*!?[(\[][\w.,\"'\s*:=\[\]()/&-]*;?$")
 PATH = re.compile(r"(?:~|\.{1,2})?/[\w.@~-]+(?:/[\w.@~+-]*)*$|[A-Za-z]:\\|[\w.-]+\.(?:pem|key|crt|txt|json|ya?ml|env|py|ts|js|toml|md)$")
 NUMBER = re.compile(r"[+-]?[\d_]+(?:[.,:]\d+)*(?:e[+-]?\d+)?(?:ms|s|m|h|d|k|kb|mb|gb|px|em|rem|%)?$", re.IGNORECASE)
 VERSION = re.compile(r"(?:[\^~<>=!v ]*)\d+(?:\.(?:\d+|x|\*))+(?:[-+][\w.]+)?$")
@@ -67,7 +68,9 @@ def is_secret(value: str, weight: Weight, place: Place, *, is_variable: bool = F
         return False
     if PATH.match(value) or VERSION.match(value):
         return False
-    if place != "quoted" and (ATTRIBUTE.match(value) and not (is_variable and DIGIT.search(value)) or TYPE.match(value)):
+    if place != "quoted" and (CALL.match(value) or TYPE.match(value)):
+        return False
+    if place != "quoted" and ATTRIBUTE.match(value) and not (is_variable and DIGIT.search(value)):
         return False
     if weight == "password":
         return _is_password(value, place, is_variable=is_variable)

@@ -51,13 +51,16 @@ class Lookup(BaseModel):
 
 @router.post("/observations", status_code=201)
 def save_observations(
-    new: NewObservation | Annotated[list[NewObservation], Field(max_length=1000)], conn: Database, state: Service
+    new: NewObservation | Annotated[list[NewObservation], Field(max_length=1000)],
+    conn: Database,
+    state: Service,
 ) -> dict[str, Any]:
     """Remember one observation, or up to 1,000. The same project and `external_id` again replaces the first."""
     given = new if isinstance(new, list) else [new]
     project_ids = {name: projects.ensure_argument(conn, name) for name in {one.project for one in given}}
     ready = [
-        notes.note(one.text, state.settings, project_id=project_ids[one.project], **_rest(one)) for one in given
+        notes.note(one.text, state.settings, project_id=project_ids[one.project], **_rest(one))
+        for one in given
     ]
     return {"ids": store.save(conn, ready)}
 
@@ -82,7 +85,9 @@ def get_observation(number: int, conn: Database) -> Full:
     project_id = store.project_of(conn, number)
     found = recalling.get(conn, project_id=project_id, ids=[number]) if project_id is not None else []
     if not found:
-        raise AgentMemoryError(f"There is no observation {number}.", "Search lists what there is.", status=404)
+        raise AgentMemoryError(
+            f"There is no observation {number}.", "Search lists what there is.", status=404
+        )
     return found[0]
 
 
@@ -115,7 +120,9 @@ def timeline(
     """What happened in a project, the oldest first: around one observation, or the latest."""
     project_id = project_of(conn, project)
     assert project_id is not None
-    return {"items": recalling.timeline(conn, project_id=project_id, around=around, before=before, after=after)}
+    return {
+        "items": recalling.timeline(conn, project_id=project_id, around=around, before=before, after=after)
+    }
 
 
 def _rest(one: NewObservation) -> dict[str, Any]:

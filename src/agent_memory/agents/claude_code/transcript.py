@@ -1,0 +1,157 @@
+"""Claude Code's transcripts, from 1.0 to 2.1.330: a file of JSON lines, read as Events from a byte offset on.
+
+    for line in read(path, offset):
+        …ingest line.events…, and keep line.end as the offset to go on from
+
+A live file is safe: a last line that is not whole yet is left for the next time. To go on from an offset the
+file is read from its beginning again, and only what lies beyond the offset is told: what a line means depends
+on those before it, and reading is cheap beside storing (docs/decisions/0006-claude-code.md has the numbers).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agent_memory.agents.claude_code import records
+from agent_memory.agents.claude_code.records import Conversation
+from agent_memory.journal.event import AssistantMessage, Event, Prompt, ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a transcript: what it told, and what of it was left out and why. Never neither."""
+
+    end: int
+    """The byte offset behind it."""
+    events: tuple[Event, ...]
+    skipped: tuple[str, ...]
+    """Reasons, one for each thing left out. A line of several blocks may have both events and reasons."""
+
+
+def read(path: Path, offset: int = 0) -> Iterator[Line]:
+    """The lines of the transcript at `path` (a session's or a subagent's) that end behind the byte `offset`.
+
+    A file shorter than `offset` was written anew and is read whole. Raises OSError where it cannot be read.
+    """
+    if path.stat().st_size < offset:
+        offset = 0
+    return (line for line in _with_final_usage(_lines(path)) if line.end > offset)
+
+
+def tally(lines: Iterable[Line]) -> Counter[str]:
+    """How often each kind of thing was told or left out, for a report."""
+    return Counter(
+        name
+        for line in lines
+        for name in (*map(_kind, line.events), *(f"skipped: {why}" for why in line.skipped))
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Every whole line, with its record (empty where it is none)."""
+    conversation = _conversation(path)
+    end = 0
+    with path.open("rb") as file:
+        for raw in file:  # bytes: split on \n only; texts hold U+2028 and the like
+            end += len(raw)
+            text = raw.strip(b"\0 \t\r\n")
+            if not text:
+                yield Line(end, (), (records.EMPTY,)), {}
+                continue
+            record = _parse(text)
+            if record is None:
+                if not raw.endswith(b"\n"):
+                    return  # still being written: a part of a record is never a whole one
+                yield Line(end, (), (records.MALFORMED,)), {}
+                continue
+            events, skipped = conversation.read(record)
+            yield Line(end, tuple(events), tuple(skipped)), record
+
+
+def _parse(text: bytes) -> dict[str, Any] | None:
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # A text cut within an emoji leaves half a surrogate pair, which the standard parser bears.
+        try:
+            lenient = json.loads(text.decode("utf-8", "replace"))
+            record = orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return None
+    return record if isinstance(record, dict) else None
+
+
+def _conversation(path: Path) -> Conversation:
+    """A session's file is named after it. A subagent's is `agent-ID.jsonl`, in `SESSION/subagents/` or, in
+    old versions, beside the session's; a file beside it tells the subagent's type."""
+    if not path.name.startswith("agent-"):
+        return Conversation(session_id=path.stem, transcript_path=str(path))
+    above = str(path.parent).rpartition("/subagents")[0]
+    try:
+        about = orjson.loads(path.with_suffix(".meta.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        about = {}
+    kind = about.get("agentType") if isinstance(about, dict) else None
+    return Conversation(session_id=Path(above or path).stem, subagent_type=kind)
+
+
+def _with_final_usage(lines: Iterable[tuple[Line, dict[str, Any]]]) -> Iterator[Line]:
+    """A response of the API is several lines, and versions before 2.1.2xx wrote the first ones while it still
+    streamed, with a token or so of its output counted: only the last line's usage is true. So lines are held
+    back from a response's first message on until the response is over. (In 2.1.39: 103 of 345 responses.)
+    """
+    held: list[Line] = []
+    response = usage = None
+    for line, record in lines:
+        message = record.get("message") if record.get("type") == "assistant" else None
+        if held:
+            if message and message.get("id") == response:
+                usage = message.get("usage") or usage
+            elif message or any(isinstance(event.body, Prompt) for event in line.events):
+                yield from _metered(held, usage)
+                held = []
+        if held:
+            held.append(line)
+        elif message and _streaming(message) and any(_usage(event) for event in line.events):
+            held, response, usage = [line], message.get("id"), message.get("usage")
+        else:
+            yield line
+    yield from _metered(held, usage)
+
+
+def _streaming(message: dict[str, Any]) -> bool:
+    return message.get("stop_reason") is None
+
+
+def _usage(event: Event) -> dict[str, Any] | None:
+    return event.body.usage if isinstance(event.body, AssistantMessage) else None
+
+
+def _metered(held: list[Line], usage: dict[str, Any] | None) -> list[Line]:
+    """The lines, with `usage` in the first one's first message."""
+    if not held:
+        return held
+    events = list(held[0].events)
+    at = next(index for index, event in enumerate(events) if _usage(event))
+    body = events[at].body
+    assert isinstance(body, AssistantMessage)
+    events[at] = replace(events[at], body=replace(body, usage=usage))
+    return [replace(held[0], events=tuple(events)), *held[1:]]
+
+
+def _kind(event: Event) -> str:
+    body = event.body
+    if isinstance(body, Prompt):
+        return f"prompt: {body.kind}"
+    if isinstance(body, AssistantMessage):
+        return body.kind
+    if isinstance(body, ToolCall):
+        return "tool call" if body.success is None else "tool result"
+    return "turn end"

@@ -1,0 +1,193 @@
+"""Getting started: connecting agents, importing what they did before, and the first look."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from agent_memory import settings
+
+if TYPE_CHECKING:
+    from agent_memory.capture import backfill as filling
+
+Scope = Annotated[
+    Literal["user", "project"],
+    typer.Option(help="Everything you do with the agent, or the project in the current folder only."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
+Agent = Annotated[str, typer.Argument(help="claude")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (connect, disconnect, backfill, welcome, mcp):
+        app.command()(command)
+
+
+def connect(agent: Agent, *, scope: Scope = "user", dry_run: DryRun = False) -> None:
+    """Let an agent be recorded, and give it the memory: hooks and an MCP server in its own settings."""
+    _change(agent, scope, dry_run=dry_run, remove=False)
+
+
+def disconnect(agent: Agent, *, scope: Scope = "user", dry_run: DryRun = False) -> None:
+    """Take our entries out of an agent's settings again; nothing else is touched."""
+    _change(agent, scope, dry_run=dry_run, remove=True)
+
+
+def _change(agent: str, scope: Literal["user", "project"], *, dry_run: bool, remove: bool) -> None:
+    from agent_memory import agents
+
+    connection = agents.connection(agent)
+    changes = connection.changes(scope, Path.cwd(), remove=remove)
+    if not changes:
+        typer.echo(f"{agent} is {'not connected' if remove else 'connected already'}; nothing changed.")
+        return
+    if dry_run:
+        for change in changes:
+            typer.echo(connection.diff(change), nl=False)
+        return
+    connection.write(changes)
+    for change in changes:
+        typer.echo(f"{'removed our entries from' if remove else 'wrote'} {change.path}")
+    if not remove:
+        typer.echo(f"Restart {agent}: from its next session on it is recorded and has the memory's tools.")
+
+
+def backfill(
+    places: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Default: Claude Code's own folder.")
+    ] = None,
+) -> None:
+    """Import what agents did before: their transcripts. Again: only what is new."""
+    from agent_memory.capture import backfill as filling
+
+    files = filling.find(places or [filling.default_folder()])
+    report = _import(files)
+    _print_report(report)
+
+
+def welcome() -> None:
+    """Import the history that is there, or a small sample, and show one recall from it."""
+    from agent_memory import sample
+    from agent_memory.capture import backfill as filling
+
+    console = Console(highlight=False)
+    folder = filling.default_folder()
+    files = filling.find([folder]) if folder.is_dir() else []
+    if files:
+        console.print(f"Importing {len(files)} transcripts from {folder} …")
+    else:
+        console.print(f"No history in {folder}; taking a small made-up session instead.")
+        files = [sample.session()]
+    report = _import(files)
+    _print_report(report)
+    _wait_for_worker()
+    _show_one_recall(console, sample.QUESTION if files == [sample.session()] else None)
+    from agent_memory.service import run
+
+    console.print(f"\nagent-memory runs at [bold]{run.address(settings.load())}[/bold]")
+    command = Path(sys.argv[0])
+    shown = (
+        f"{command.parent.relative_to(Path.cwd())}/agent-memory"
+        if command.is_relative_to(Path.cwd())
+        else command
+    )
+    console.print(f"Next: [bold]{shown} connect claude[/bold]   then use Claude Code as always.")
+
+
+def mcp() -> None:
+    """Serve the memory to an agent over MCP, on standard input and output. Agents start this by themselves."""
+    from agent_memory.mcp import server
+
+    server.main()
+
+
+def _import(files: list[Path]) -> filling.Report:
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    from agent_memory.capture import backfill as filling
+    from agent_memory.database import migrate, server
+
+    config = settings.load()
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with server.connect(server.conninfo(config)) as conn, Progress(TextColumn("reading"), *columns) as bar:
+        migrate.migrate(conn)
+        task = bar.add_task("reading", total=sum(file.stat().st_size for file in files))
+        return filling.backfill(conn, files, config, lambda count: bar.advance(task, count))
+
+
+def _print_report(report: filling.Report) -> None:
+    console = Console(highlight=False)
+    stored = ", ".join(
+        f"{getattr(report.stored, name)} {name.replace('_', ' ')}" for name in report.stored.__slots__
+    )
+    if report.unchanged == report.files:
+        console.print(f"{report.files} transcripts, nothing new.")
+        return
+    console.print(
+        f"{report.files} transcripts ({report.unchanged} unchanged), {report.lines:,} lines; new: {stored}."
+    )
+    for why, count in report.told.most_common():
+        if why.startswith("skipped: "):
+            console.print(f"  {count:>7,} {why}", style="dim", markup=False)
+    for file, why in report.unreadable.items():
+        console.print(f"  cannot read {file}: {why}", style="yellow", markup=False)
+
+
+def _wait_for_worker() -> None:
+    """Wait until every turn is recallable by words; vectors may still be on their way."""
+    import time
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from agent_memory.service import run
+
+    with (
+        run.client(timeout=10) as service,
+        Progress(TextColumn("remembering"), BarColumn(), MofNCompleteColumn()) as bar,
+    ):
+        task = bar.add_task("remembering", total=None)
+        most = 0
+        while True:
+            queue = service.get("/api/health").json()["queue"]
+            if not queue["pending"]:
+                bar.update(task, total=max(most, 1), completed=max(most, 1))
+                return
+            most = max(most, queue["pending"])
+            bar.update(task, total=most, completed=most - queue["pending"])
+            time.sleep(0.2)
+
+
+def _show_one_recall(console: Console, question: str | None) -> None:
+    from agent_memory.database import server
+    from agent_memory.observations import embed, store
+    from agent_memory.recall import search
+
+    config = settings.load()
+    with server.connect(server.conninfo(config)) as conn:
+        latest = store.latest_turn(conn)
+        if latest is None:
+            console.print("Nothing in it is worth remembering yet.")
+            return
+        query = question or latest["title"]
+        answer = search.recall(
+            conn, query, project_id=latest["project_id"], embedder=embed.load(config), k=1, budget_chars=1200
+        )
+    console.print(f'\n[bold]agent-memory recall "{query}"[/bold]')
+    for hit in answer.hits:
+        console.print(
+            f"{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}  #{hit.id}  {hit.title}",
+            style="green",
+            markup=False,
+        )
+        console.print(hit.text, markup=False)

@@ -1,0 +1,110 @@
+"""Secrets of many lines: `<private>` blocks, PEM private keys, Kubernetes Secrets, private JSON Web Keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from agent_memory.journal.redaction.spans import Source, Span
+from agent_memory.journal.redaction.values import is_literal
+
+RANK_OF_PRIVATE = 0
+RANK = 1
+
+PRIVATE_TAG = re.compile(r"<(?P<end>/?)private(?:\s[^<>]{0,200})?>", re.IGNORECASE)
+
+PEM_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----", re.IGNORECASE)
+PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----", re.IGNORECASE)
+LONGEST_PEM = 32_768  # characters; an RSA key of 16,384 bits has 13,000
+# What a key's text is made of, also numbered, quoted, indented, in a diff, or with its line ends escaped.
+PEM_LINE = (
+    r"""(?:[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>*\#"'(]{0,3}[ \t]*
+        (?:[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]{1,15}={1,2}|(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset):[^\n\\]{0,200}|=[A-Za-z0-9+/]{4})?
+        ["'+),;]{0,4}[ \t]*)"""
+)
+LINE_END = r"""(?:\r?\n|\\{1,6}r\\{1,6}n|\\{1,6}n|\\{1,6}\r?\n)"""
+PEM_REST = re.compile(rf"{LINE_END}?(?:{PEM_LINE}{LINE_END}){{0,400}}+{PEM_LINE}(?:[A-Za-z0-9+/]+(?=\Z))?", re.VERBOSE)
+PEM_TAIL = re.compile(r"(?:[A-Za-z0-9+/=]{16,80}(?:\r?\n|\\n)[ \t+>|-]*){1,400}\Z")
+
+PUTTY = re.compile(r"Private-Lines: \d+\s+(?P<secret>(?:[A-Za-z0-9+/=]+\s+){1,100}Private-(?:MAC|Hash): \w+)")
+
+SECRET_MANIFEST = re.compile(r"""kind\\{0,3}["']?[ \t]*:[ \t]*\\{0,3}["']?Secret\b""")
+DOCUMENT_END = re.compile(r"^\s*(?:\d+[→\t])?---", re.MULTILINE)
+DATA = re.compile(r"^(?P<margin>[ \t]*(?:\d+[→\t])?[+-]?)(?P<indent>[ \t]*)(?:data|stringData):[ \t]*$", re.MULTILINE)
+DATA_LINE = re.compile(r"""\n[ \t]*(?:\d+[→\t])?[+-]?(?P<indent>[ \t]*)(?:(?P<key>[\w.\-"']+):(?:[ \t]+(?P<value>\S[^\n]*?))?|(?P<more>\S[^\n]*?))[ \t]*\r?(?=\n|\Z)""")
+DATA_OBJECT = re.compile(r"""\\{0,3}"(?:data|stringData)\\{0,3}"\s*:\s*\{(?P<fields>[^{}]{0,60000})\}""")
+FIELD = re.compile(r"""\\{0,3}"[\w.\-]+\\{0,3}"\s*:\s*(?P<quote>\\{0,3}")(?P<value>[^"\\]{1,60000})""")
+
+JSON_WEB_KEY = re.compile(r"""["'](?:d|p|q|dp|dq|qi|k)["']\s*:\s*["'](?P<value>[A-Za-z0-9_-]{16,})""")
+
+
+def find_private(text: str) -> Iterator[Span]:
+    """Whole blocks, also nested; one that is never closed reaches to the end."""
+    depth = start = 0
+    for tag in PRIVATE_TAG.finditer(text):
+        if not tag["end"]:
+            if depth == 0:
+                start = tag.start()
+            depth += 1
+        elif depth:
+            depth -= 1
+            if depth == 0:
+                yield Span(start, tag.end(), "private", RANK_OF_PRIVATE)
+    if depth:
+        yield Span(start, len(text), "private", RANK_OF_PRIVATE)
+
+
+def find(source: Source) -> Iterator[Span]:
+    if b"<private" in source.low:
+        yield from find_private(source.text)
+    if b"private key" in source.low:
+        yield from _pem(source.text)
+    if b"private-lines" in source.low:
+        for match in PUTTY.finditer(source.text):
+            yield Span(*match.span("secret"), "private-key", RANK)
+    if b"secret" in source.low and b"kind" in source.low:
+        yield from _manifests(source.text)
+    if b'"kty"' in source.low or b"'kty'" in source.low:
+        for match in JSON_WEB_KEY.finditer(source.text):
+            yield Span(*match.span("value"), "private-key", RANK)
+
+
+def _pem(text: str) -> Iterator[Span]:
+    done = 0
+    while begin := PEM_BEGIN.search(text, done):
+        next_begin = text.find("-----BEGIN ", begin.end(), begin.end() + LONGEST_PEM)
+        limit = next_begin if next_begin >= 0 else begin.end() + LONGEST_PEM
+        end = PEM_END.search(text, begin.end(), limit)
+        done = end.end() if end else PEM_REST.match(text, begin.end()).end()  # type: ignore[union-attr]
+        yield Span(begin.start(), done, "private-key", RANK)
+    # The end of a key whose beginning was cut off.
+    for end in PEM_END.finditer(text):
+        if tail := PEM_TAIL.search(text, max(0, end.start() - 4096), end.start()):
+            yield Span(tail.start(), end.end(), "private-key", RANK)
+
+
+def _manifests(text: str) -> Iterator[Span]:
+    done = 0
+    for kind in SECRET_MANIFEST.finditer(text):
+        if kind.start() < done:
+            continue
+        start = max((m.end() for m in DOCUMENT_END.finditer(text, max(0, kind.start() - 65_536), kind.start())), default=done)
+        following = DOCUMENT_END.search(text, kind.end(), kind.end() + 65_536)
+        done = following.start() if following else min(len(text), kind.end() + 65_536)
+        for data in DATA.finditer(text, start, done):
+            yield from _data_lines(text, data, done)
+        for data in DATA_OBJECT.finditer(text, start, done):
+            for field in FIELD.finditer(text, *data.span("fields")):
+                if is_literal(field["value"]):
+                    yield Span(*field.span("value"), "kubernetes-secret", RANK)
+
+
+def _data_lines(text: str, data: re.Match[str], end: int) -> Iterator[Span]:
+    at = data.end()
+    while (line := DATA_LINE.match(text, at, end)) and len(line["indent"]) > len(data["indent"]):
+        which = "value" if line["key"] else "more"
+        value = (line[which] or "").strip("\"'")
+        if value and value not in ("|", "|-", ">", ">-", "{}") and is_literal(value):
+            start = line.start(which) + line[which].index(value)
+            yield Span(start, start + len(value), "kubernetes-secret", RANK)
+        at = line.end()
