@@ -16,8 +16,10 @@ def home() -> Path:
 
 
 def make_private(folder: Path) -> Path:
-    """Create `folder` and its parents, itself readable by its owner only, and return it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create `folder`, and what is missing above it, for its owner alone; return it."""
+    if not folder.exists():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 

@@ -131,7 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
             }
             for index, block in enumerate(b for b in blocks if b["type"] == "tool_use")
         ]
-        message: dict[str, Any] = {"role": "assistant", "content": words} | ({"tool_calls": calls} if calls else {})
+        message: dict[str, Any] = {"role": "assistant", "content": words} | (
+            {"tool_calls": calls} if calls else {}
+        )
         finish = "tool_calls" if calls else "stop"
         head = {"id": f"chatcmpl-{uuid.uuid4().hex[:12]}", "created": 0, "model": body.get("model", MODEL)}
         usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}

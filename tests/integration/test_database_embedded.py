@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -126,8 +127,18 @@ def test_a_killed_server_comes_back_with_what_was_committed(made: None) -> None:
     with psycopg.connect(conninfo) as conn:
         conn.execute("create table kept as select 42 as number")
     killed = postmaster()
-    with psycopg.connect(conninfo):  # with a client, so that the postmaster leaves a child behind
+    with contextlib.closing(psycopg.connect(conninfo)) as busy:
+        # A child that is at work outlives its postmaster and keeps the shared memory for about a second.
+        busy.pgconn.send_query(b"select count(*) from generate_series(1, 5000000)")
+        busy.pgconn.flush()
+        until(
+            lambda: (
+                value(conninfo, f"select state from pg_stat_activity where pid = {busy.info.backend_pid}")
+                == "active"
+            )
+        )
         kill_postmaster()
+        assert psutil.pid_exists(busy.info.backend_pid)
         assert embedded.ensure_running() == conninfo
     assert postmaster() != killed
     assert value(conninfo, "select number from kept") == 42

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -16,9 +17,10 @@ from agent_memory.errors import AgentMemoryError
 
 
 @pytest.fixture
-def empty(empty_database_url: str) -> Connection:
+def empty(empty_database_url: str) -> Iterator[Connection]:
     """A connection to a database without tables."""
-    return server.connect(empty_database_url)
+    with server.connect(empty_database_url) as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -41,26 +43,24 @@ def ledger(conn: Connection) -> list[str]:
 
 def test_files_are_applied_in_order_and_recorded_with_their_checksums(empty: Connection, files: Path) -> None:
     names = sorted(file.stem for file in files.iterdir())
-    with empty as conn:
-        assert migrate(conn) == names
-        assert names[:2] == ["0001_journal", "0002_memory"]
-        rows = conn.execute("select * from mem_schema_migrations order by version").fetchall()
-        assert [row["name"] for row in rows] == names
-        assert [row["version"] for row in rows] == list(range(1, len(names) + 1))
-        assert [row["checksum"] for row in rows] == [
-            hashlib.sha256((files / f"{name}.sql").read_bytes()).hexdigest() for name in names
-        ]
-        assert {"mem_tool_calls", "mem_observation_chunks"} <= tables(conn)
+    assert migrate(empty) == names
+    assert names[:2] == ["0001_journal", "0002_memory"]
+    rows = empty.execute("select * from mem_schema_migrations order by version").fetchall()
+    assert [row["name"] for row in rows] == names
+    assert [row["version"] for row in rows] == list(range(1, len(names) + 1))
+    assert [row["checksum"] for row in rows] == [
+        hashlib.sha256((files / f"{name}.sql").read_bytes()).hexdigest() for name in names
+    ]
+    assert {"mem_tool_calls", "mem_observation_chunks"} <= tables(empty)
 
 
 def test_a_second_run_applies_nothing_and_gives_the_connection_back_as_it_was(empty: Connection) -> None:
-    with empty as conn:
-        assert migrate(conn)
-        assert migrate(conn) == []
-        assert conn.autocommit is False
-        assert conn.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
-        locks = conn.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone()
-        assert locks == {"count": 0}
+    assert migrate(empty)
+    assert migrate(empty) == []
+    assert empty.autocommit is False
+    assert empty.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+    locks = empty.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone()
+    assert locks == {"count": 0}
 
 
 def test_a_new_file_is_applied_to_a_migrated_database(conn: Connection, files: Path) -> None:
@@ -87,18 +87,24 @@ def test_a_database_of_a_newer_program_is_refused(conn: Connection, files: Path)
         migrate(conn, files)
 
 
-def test_a_file_that_fails_halfway_leaves_nothing_behind(empty: Connection, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    ["insert into good values (1);", "insert into mem_schema_migrations values (2, 'takes our', 'row');"],
+    ids=["in the file", "in recording it"],
+)
+def test_a_file_that_fails_halfway_leaves_nothing_behind(
+    empty: Connection, tmp_path: Path, failure: str
+) -> None:
     (tmp_path / "0001_good.sql").write_text("create table good ();")
-    (tmp_path / "0002_bad.sql").write_text("create table half (); insert into good values (1);")
-    with empty as conn:
-        with pytest.raises(psycopg.errors.SyntaxError):
-            migrate(conn, tmp_path)
-        assert ledger(conn) == ["0001_good"]
-        assert tables(conn) == {"good", "mem_schema_migrations"}
-        conn.commit()
-        (tmp_path / "0002_bad.sql").write_text("create table whole ();")
-        assert migrate(conn, tmp_path) == ["0002_bad"]
-        assert tables(conn) == {"good", "whole", "mem_schema_migrations"}
+    (tmp_path / "0002_bad.sql").write_text(f"create table half (); {failure}")
+    with pytest.raises(psycopg.Error):
+        migrate(empty, tmp_path)
+    assert ledger(empty) == ["0001_good"]
+    assert tables(empty) == {"good", "mem_schema_migrations"}
+    empty.commit()
+    (tmp_path / "0002_bad.sql").write_text("create table whole ();")
+    assert migrate(empty, tmp_path) == ["0002_bad"]
+    assert tables(empty) == {"good", "whole", "mem_schema_migrations"}
 
 
 def test_two_programs_that_migrate_at_once_apply_each_file_once(
@@ -129,30 +135,25 @@ def test_files_out_of_order_are_refused_before_anything_is_applied(
 ) -> None:
     for name in names:
         (tmp_path / f"{name}.sql").write_text("create table never ();")
-    with empty as conn:
-        with pytest.raises(AgentMemoryError, match=f"migrations of this program are broken: {names[-1]}"):
-            migrate(conn, tmp_path)
-        assert tables(conn) == set()
+    with pytest.raises(AgentMemoryError, match=f"migrations of this program are broken: {names[-1]}"):
+        migrate(empty, tmp_path)
+    assert tables(empty) == set()
 
 
 def test_a_user_without_the_right_to_create_the_extension_is_told_what_to_ask_for(
     empty: Connection,
 ) -> None:
-    with empty as conn:
-        conn.execute("drop role if exists mem_guest")
-        conn.execute("create role mem_guest")
-        conn.execute("set role mem_guest")
-        conn.commit()
-        with pytest.raises(
-            AgentMemoryError, match=r"may not create the extension .*CREATE EXTENSION vector;"
-        ):
-            migrate(conn)
+    empty.execute("drop role if exists mem_guest")
+    empty.execute("create role mem_guest")
+    empty.execute("set role mem_guest")
+    empty.commit()
+    with pytest.raises(AgentMemoryError, match=r"may not create the extension .*CREATE EXTENSION vector;"):
+        migrate(empty)
 
 
 def test_a_pgvector_without_halfvec_is_refused(empty: Connection) -> None:
-    with empty as conn:
-        conn.execute("create extension vector")
-        conn.execute("update pg_extension set extversion = '0.6.2' where extname = 'vector'")
-        conn.commit()
-        with pytest.raises(AgentMemoryError, match=r"0\.6\.2.*too old.*ALTER EXTENSION vector UPDATE"):
-            migrate(conn)
+    empty.execute("create extension vector")
+    empty.execute("update pg_extension set extversion = '0.6.2' where extname = 'vector'")
+    empty.commit()
+    with pytest.raises(AgentMemoryError, match=r"0\.6\.2.*too old.*ALTER EXTENSION vector UPDATE"):
+        migrate(empty)

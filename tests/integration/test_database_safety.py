@@ -167,11 +167,14 @@ def test_a_long_home_gets_a_socket_in_a_folder_that_nobody_else_made(
     place = placement.Place(long / "postgres", STRANGER, other.pw_uid, other.pw_gid)
     folder = place.socket_folder
     assert folder.parent == Path("/tmp")
-    folder.mkdir(mode=0o777)
+    folder.mkdir(mode=0o700)
     try:
-        refused = act("ensure_running")
-        assert refused.returncode == 1
-        assert f"{folder} is not {STRANGER}'s alone" in refused.stderr
+        for owner, mode in ((0, 0o700), (other.pw_uid, 0o777)):
+            os.chown(folder, owner, owner)
+            folder.chmod(mode)
+            refused = act("ensure_running")
+            assert refused.returncode == 1
+            assert f"{folder} is not {STRANGER}'s alone" in refused.stderr
         folder.rmdir()
         started = act("ensure_running")
         assert f"host={folder} " in started.stdout

@@ -219,10 +219,10 @@ def _print_entries(entries: Sequence[Entry], nothing: str) -> None:
     if not entries:
         typer.echo(nothing)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name, justify in (("id", "right"), ("when", "left"), ("kind", "left")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("title", overflow="ellipsis", no_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+    for name in ("id", "when", "kind"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1)
     for entry in entries:
         at = entry.occurred_at.astimezone()
         table.add_row(str(entry.id), f"{at:%Y-%m-%d %H:%M}", entry.kind, _plain(entry.title))

@@ -12,6 +12,9 @@ from rich.table import Table
 from agent_memory import paths, settings
 
 
+PROJECTS_SHOWN = 8
+
+
 def register(app: typer.Typer) -> None:
     for command in (up, down, status, migrate):
         app.command()(command)
@@ -86,6 +89,7 @@ def _report() -> dict[str, Any]:
         with run.client(timeout=10) as service:
             report |= service.get("/api/health").json()
             report["stored"] = service.get("/api/counts").json()
+            report["projects"] = service.get("/api/projects").json()["items"]
     else:
         backlog = spool.backlog()
         report |= {
@@ -116,6 +120,12 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row("queue", f"{queue['pending']} turns waiting, {queue['failed']} given up")
     if stored := report.get("stored"):
         table.add_row("stored", ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in stored.items()))
+    latest = sorted(report.get("projects", []), key=lambda p: p["last_event_at"] or "", reverse=True)
+    for number, project in enumerate(latest[:PROJECTS_SHOWN]):
+        where = project["path"] or project["identity"]
+        table.add_row("" if number else "projects", f"#{project['id']} {where} · {project['sessions']} sessions")
+    if len(latest) > PROJECTS_SHOWN:
+        table.add_row("", f"and {len(latest) - PROJECTS_SHOWN} more: agent-memory status --json")
     for wrong in report["problems"]:
         table.add_row("problem", wrong)
     Console(highlight=False).print(table)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agent_memory.observations import commands
 from agent_memory.observations.observation import shorten
@@ -96,9 +97,16 @@ def result_of(call: Call) -> str | None:
     """The line in which a test run, a build or a linter says how it ended."""
     if not call.output or not call.command or not commands.checks(call.command):
         return None
-    lines = [line.strip(" \t=─-*") for line in plain(call.output).splitlines()]
-    telling = [line for line in lines if _RESULT.search(line)]
-    return shorten(telling[-1], 120) if telling else None
+    return _result(call.output)
+
+
+@lru_cache(maxsize=1_000)  # one turn asks three times
+def _result(output: str) -> str | None:
+    for line in reversed(plain(output).splitlines()):
+        line = line.strip(" \t=─-*")[:300]
+        if _RESULT.search(line):
+            return shorten(line, 120)
+    return None
 
 
 def work(calls: Sequence[Call], tallies: Sequence[Tally], roots: Sequence[str], took: float | None) -> str:

@@ -15,38 +15,11 @@ _SPLIT = re.compile(r"&&|\|\|?|;|\n|&(?!>)")
 _ASSIGNED = re.compile(r"\w+=\S*$")
 _WORD = re.compile(r"[A-Za-z][\w:.-]*$")
 
-_PREFIXES = {
-    "sudo",
-    "env",
-    "time",
-    "timeout",
-    "nice",
-    "nohup",
-    "exec",
-    "command",
-    "xargs",
-    "npx",
-    "bunx",
-    "uvx",
-    "pipx",
-}
+_PREFIXES = re.compile(r"(?:sudo|env|time|timeout|nice|nohup|exec|command|xargs|npx|bunx|uvx|pipx)$")
 _RUNNERS = {"uv", "poetry", "pdm", "hatch", "pipenv", "rye"}  # `uv run pytest` runs pytest
+_NESTED = {"gh", "glab", "aws", "gcloud", "az"}
 _INTERPRETERS = {"python", "python3", "node", "bash", "sh", "zsh", "ruby", "perl", "deno", "bun", "php"}
-_SETTING = {
-    "cd",
-    "export",
-    "source",
-    ".",
-    "set",
-    "sleep",
-    "pushd",
-    "popd",
-    "umask",
-    "ulimit",
-    "shopt",
-    "alias",
-    "unset",
-}
+_SETTING = re.compile(r"(?:cd|export|source|\.|set|sleep|pushd|popd|umask|ulimit|shopt|alias|unset)$")
 _LOOKING = re.compile(
     r"(?:ls|cat|head|tail|less|more|[ef]?grep|rg|ag|find|fd|tree|wc|pwd|which|type|whereis|echo|printf|file|stat|du|df"
     r"|date|id|whoami|uname|sort|uniq|cut|tr|awk|sed|diff|cmp|jq|yq|column|basename|dirname|realpath|readlink|env"
@@ -54,7 +27,7 @@ _LOOKING = re.compile(
 )
 _LOOKING_KEYS = re.compile(
     r"git (status|log|diff|show|branch|remote|blame|ls-files|rev-parse|config|describe|reflog|grep|fetch)$"
-    r"|(gh|bd|kubectl|docker|npm|pip|brew|cargo|go|systemctl) "
+    r"|(gh \w+|bd|kubectl|docker|npm|pip|brew|cargo|go|systemctl) "
     r"(view|list|ls|show|ready|status|get|describe|ps|logs|inspect|freeze|tree|info|search|version|outdated)$"
 )
 _PREPARING = re.compile(r"(?:git add|mkdir|chmod|touch|rm|cp|mv|ln)$")
@@ -117,7 +90,7 @@ def _parts(command: str) -> list[str]:
 def _key(part: str) -> str:
     tokens = part.replace("$(", " ").replace("(", " ").split()
     while tokens and (
-        _ASSIGNED.match(tokens[0]) or tokens[0] in _PREFIXES or tokens[0][0] in "-{}!\\0123456789"
+        _ASSIGNED.match(tokens[0]) or _PREFIXES.match(tokens[0]) or tokens[0][0] in "-{}!\\0123456789"
     ):
         tokens.pop(0)
     if len(tokens) > 2 and tokens[0] in _RUNNERS and tokens[1] == "run":
@@ -125,7 +98,7 @@ def _key(part: str) -> str:
     if not tokens:
         return ""
     program = tokens[0].rsplit("/", 1)[-1]
-    if program in _SETTING:
+    if _SETTING.match(program):
         return ""
     rest = tokens[1:]
     if program.startswith(("python", *_INTERPRETERS)) and rest:
@@ -140,10 +113,9 @@ def _key(part: str) -> str:
         rest = rest[2:] if rest[0] in {"-C", "--prefix", "--cwd", "-p", "--dir"} else rest[1:]
     if rest and _WORD.match(rest[0]) and not _FILE.search(rest[0]):
         second = f"{program} {rest[0]}"
-        # `npm run build` is told apart from `npm run test`.
-        return (
-            f"{second} {rest[1]}" if rest[0] == "run" and len(rest) > 1 and _WORD.match(rest[1]) else second
-        )
+        # `npm run build` is told apart from `npm run test`, `gh pr view` from `gh pr merge`.
+        deeper = rest[0] == "run" or program in _NESTED
+        return f"{second} {rest[1]}" if deeper and len(rest) > 1 and _WORD.match(rest[1]) else second
     return program
 
 

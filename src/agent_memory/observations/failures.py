@@ -33,15 +33,15 @@ _TELLING = re.compile(
     r"error|exception|fail|fatal|panic|denied|refused|cannot|can't|could not|couldn't|unable|not found"
     r"|no such|undefined|unexpected|invalid|missing|expected|mismatch|unknown|unresolved|timed? ?out|abort"
     r"|conflict|not formatted|too complex|permission|required|^\s*[✗✘×✖]"
-    r"|(?-i:\bE[A-Z]{4,}|\b[A-Z]{1,4}\d{3,5}\b|\[[A-Z]\])",
+    r"|(?-i:\bE[A-Z]{4,}|\b[A-Z]{1,4}\d{3,5}\b|\[(?!INFO|DEBUG|OK)[A-Z]{1,12}\])",
     re.I,
 )
 _FRAME = re.compile(
     r'^\s*(?:File "|at |from |\.{3}|~+\^|\^+$|-->|\||\d+ \|)|^\s*\[\d+/\d+\]|^Traceback|github\.com/\S*issues'
 )
 _BROKEN = re.compile(
-    r"\b[1-9]\d* (?:\w+ )?(?:failed|failing|failures?|errors?)\b|^FAILED\b|\bFAIL(?:ED)?\s*$"
-    r"|Compilation error|build failed",
+    r"\b[1-9]\d* (?:\w+ )?(?:failed|failing|failures?|errors?)\b|Compilation error|build failed"
+    r"|(?-i:^FAILED\b|\bFAIL(?:ED)?\s*$)",
     re.I | re.M,
 )
 
@@ -91,8 +91,8 @@ def told(failure: Failure, roots: Sequence[str]) -> str:
     """A failure in one or two lines."""
     first = failure.calls[0]
     times = f" {len(failure.calls)} times" if len(failure.calls) > 1 else ""
-    errors = list(dict.fromkeys(filter(None, map(telling_lines, failure.calls))))
-    shown_errors = " / ".join(errors if len(errors) < 4 else [errors[0], *errors[-2:]])
+    some = failure.calls if len(failure.calls) < 4 else [first, *failure.calls[-2:]]
+    shown_errors = " / ".join(dict.fromkeys(filter(None, map(telling_lines, some))))
     line = f"Failed{times}: {_named(first, roots)}: {shorten(shown_errors, 420)}"
     return f"{line}\n{_fix(failure, roots)}"
 
@@ -100,7 +100,7 @@ def told(failure: Failure, roots: Sequence[str]) -> str:
 def telling_lines(call: Call) -> str:
     """The lines of a failed call's output that name the error: the first two and the last one of them."""
     text = _TAGS.sub("", plain(call.error or call.output or ""))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip()[:300] for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not _FRAME.match(line)] or lines
     telling = [line for line in lines if _TELLING.search(line)] or lines[:1] + lines[1:][-1:]
     chosen = dict.fromkeys(shorten(line, 200) for line in [*telling[:2], *telling[-1:]])

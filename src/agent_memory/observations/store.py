@@ -205,7 +205,7 @@ def turns(conn: Connection) -> list[tuple[str, str]]:
 
 def load_turn(conn: Connection, session_id: str, prompt_id: str) -> Turn | None:
     """The journal's rows of one turn, without what a memory has no use for: long values are cut in the
-    database, and of more than a thousand calls only the first, the last and those that failed are read.
+    database, and of more than a few hundred calls only the first, the last and those that failed are read.
     None: there are none.
     """
     session = conn.execute(
@@ -275,8 +275,8 @@ def _calls(conn: Connection, key: dict[str, Any]) -> list[dict[str, Any]]:
             select id, success, row_number() over (order by occurred_at, id) as n, count(*) over () as of
             from mem_tool_calls where {_of(key)}
         ), chosen as materialized (
-            select id, n from numbered where n <= 200 or n > of - 600 or success is false
-            order by n desc limit 1000
+            select id, n from numbered where n <= 100 or n > of - 300 or success is false
+            order by n desc limit 600
         )
         select c.id, c.tool_name as tool, c.success, c.agent_id, c.occurred_at,
             left(coalesce(i ->> 'command', i ->> 'cmd'), %(input)s) as command,
@@ -317,6 +317,17 @@ def project_of(conn: Connection, number: int) -> int | None:
     """The project of an observation, or None where there is no such observation."""
     row = conn.execute("select project_id from mem_observations where id = %s", (number,)).fetchone()
     return int(row["project_id"]) if row else None
+
+
+def counts(conn: Connection) -> dict[str, int]:
+    """Rows in each table of the memory."""
+    row = conn.execute(
+        "select (select count(*) from mem_observations) as observations,"
+        " (select count(*) from mem_observation_chunks) as chunks,"
+        " (select count(*) from mem_chunk_vectors) as vectors"
+    ).fetchone()
+    assert row is not None
+    return dict(row)
 
 
 def latest_turn(conn: Connection) -> dict[str, Any] | None:

@@ -253,7 +253,7 @@ def _found(messages: Sequence[Message]) -> str:
     """What the agent found out on its way: the sentences that are not small talk. Where there is no room for
     all, those with a reason in them come before the others, and later ones before earlier ones."""
     sentences: dict[str, bool] = {}
-    for message in messages:
+    for message in messages[-100:]:
         for sentence in _SENTENCE.split(_without_injected(message.text[:1_500])):
             sentence = sentence.strip(" -*#")
             finding = bool(_FINDING.search(sentence))

@@ -52,7 +52,8 @@ def frame(notice: str | None) -> int:
 
 def heading(one: Hit | Full) -> str:
     """`#12 · 2026-11-22 14:03 · turn · title`, then where it comes from."""
-    first = f"#{one.id} · {moment(one.occurred_at)} · {one.kind} · {one.title}"
+    title = " ".join(one.title.split())
+    first = f"#{one.id} · {moment(one.occurred_at)} · {one.kind} · {title}"
     origin = sources(one.session_id, one.sources)
     if isinstance(one, Full):
         if one.supersedes is not None:

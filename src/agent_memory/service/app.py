@@ -11,7 +11,7 @@ import psycopg
 import psycopg_pool
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import ORJSONResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from agent_memory import __version__
@@ -67,6 +67,6 @@ def create(state: State) -> FastAPI:
 def problem(status: int, detail: str, remedy: str, **more: Any) -> Response:
     """An error as problem details (RFC 9457), with what to do about it."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return ORJSONResponse(
+    return JSONResponse(
         body | {"remedy": remedy} | more, status_code=status, media_type="application/problem+json"
     )

@@ -87,10 +87,7 @@ def serve(*, agent_started: bool = False) -> None:
                 thread.start()
             try:
                 log.info("serving %s and %s", address(config), paths.service_socket())
-                served = uvicorn.Server(
-                    uvicorn.Config(app.create(state), log_config=None, access_log=False, lifespan="off")
-                )
-                served.run(sockets=[tcp, unix])
+                _answer(state, [tcp, unix])
             finally:
                 stopping.set()
                 for thread in threads:
@@ -135,7 +132,8 @@ def start_detached(*, agent_started: bool = False) -> int:
 def answers() -> bool:
     """Whether the service answers on its socket."""
     try:
-        return client(timeout=2).get("/api/health").status_code < 500
+        with client(timeout=2) as service:
+            return service.get("/api/health").status_code < 500
     except httpx.HTTPError:
         return False
 
@@ -162,6 +160,25 @@ def stop() -> bool:
     raise AgentMemoryError(
         f"The service (process {pid}) does not stop.", "Look at what holds it, and end it by hand."
     )
+
+
+def _answer(state: State, sockets: list[socket.socket]) -> None:
+    """Answer on these sockets until SIGTERM or SIGINT.
+
+    In a thread: in the main one, uvicorn raises the signal again when it is done, and nothing of ours would be tidied.
+    """
+    config = uvicorn.Config(app.create(state), log_config=None, access_log=False, lifespan="off")
+    config.timeout_graceful_shutdown = 5
+    served = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        served.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    answering = threading.Thread(name="answers", target=served.run, args=(sockets,))
+    answering.start()
+    answering.join()
 
 
 @contextlib.contextmanager

@@ -159,7 +159,7 @@ def _start(payload: dict[str, Any], at: datetime, subagent: str | None) -> _Told
     return [] if subagent else [(at, SessionStart(source=fields.optional(payload, "source")))]
 
 
-def _end(payload: dict[str, Any], at: datetime, subagent: str | None) -> _Told:
+def _end(payload: dict[str, Any], at: datetime, subagent: str | None) -> _Told:  # noqa: ARG001
     return [] if subagent else [(at, SessionEnd(reason="dispose"))]
 
 

@@ -13,6 +13,7 @@ from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import projects, store
 from agent_memory.journal.event import Event, Prompt
 from agent_memory.journal.ingest import ingest
+from agent_memory.observations import store as observations
 from agent_memory.service.state import Database, Service, project_of
 
 router = APIRouter()
@@ -160,6 +161,18 @@ def list_tool_calls(
         limit=limit,
     )
     return {"items": rows, "next_cursor": rows[-1]["id"] if len(rows) == limit else None}
+
+
+@router.get("/projects")
+def list_projects(conn: Database) -> dict[str, Any]:
+    """Every project that something was recorded of."""
+    return {"items": store.projects(conn), "next_cursor": None}
+
+
+@router.get("/counts")
+def counts(conn: Database) -> dict[str, int]:
+    """Rows in each table of the journal and of the memory."""
+    return store.counts(conn) | observations.counts(conn)
 
 
 def _session(conn: Database, session_id: str) -> dict[str, Any]:
