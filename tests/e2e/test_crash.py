@@ -125,6 +125,19 @@ def test_kill_9_of_service_worker_and_postgres_loses_and_doubles_nothing(port: N
         embedded.stop()
 
 
+def test_a_postgres_that_dies_while_nothing_happens_is_started_again(port: None) -> None:
+    start()
+    kill(postmaster_pid())
+    until("the database is noticed to be away", lambda: health() == "degraded")
+    until("it is back", lambda: health() == "ok")
+    assert command("down").returncode == 0
+
+
+def health() -> str:
+    with run.client(timeout=10) as client:
+        return str(client.get("/api/health").json()["status"])
+
+
 def test_the_worker_never_outlives_a_killed_service(port: None) -> None:
     service = start()
     until("the worker runs", lambda: worker_pid(service) is not None)

@@ -77,53 +77,53 @@ def psql(conninfo: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_root
-def test_for_root_the_home_stays_closed_and_no_folder_changes_its_mode(home: Path) -> None:
+def test_for_root_a_system_user_runs_the_server_and_no_folder_changes_its_mode(home: Path) -> None:
     home.mkdir(mode=0o700)
     python = Path(sys.executable).resolve()
     before = modes(home) | modes(python)
     embedded.ensure_running()
     assert modes(home) | modes(python) == before
     assert home.stat().st_mode & 0o777 == 0o700
-    for name in ("logs", "logs/postgres.log"):
-        assert (home / name).stat().st_mode & 0o077 == 0
+    assert all((home / name).stat().st_mode & 0o077 == 0 for name in ("logs", "logs/postgres.log"))
 
-
-@needs_root
-def test_for_root_the_server_is_a_system_users_and_its_folder_closed(home: Path) -> None:
-    embedded.ensure_running()
-    link = paths.postgres()
-    assert link.is_symlink()
-    folder = link.resolve()
-    user = pwd.getpwnam("agent-memory")
+    assert paths.postgres().is_symlink()
+    folder = paths.postgres().resolve()
     assert folder.parent == Path("/var/lib/agent-memory")
-    assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (0, 0o750)
-    for name in ("data", "run"):
-        found = (folder / name).stat()
-        assert (found.st_uid, found.st_mode & 0o777) == (user.pw_uid, 0o700)
-    assert (folder / "pg_hba.conf").stat().st_uid == 0
+    user = pwd.getpwnam("agent-memory")
+    owned = {name: (folder / name).stat() for name in (".", "pg_hba.conf", "data", "run")}
+    assert {name: (found.st_uid, found.st_mode & 0o777) for name, found in owned.items()} == {
+        ".": (0, 0o750),
+        "pg_hba.conf": (0, 0o640),
+        "data": (user.pw_uid, 0o700),
+        "run": (user.pw_uid, 0o700),
+    }
     postmaster = psutil.Process(int((folder / "data/postmaster.pid").read_text().split()[0]))
     assert set(postmaster.uids()) == {user.pw_uid}
     assert Path(postmaster.exe()).is_relative_to("/var/lib/agent-memory")
 
 
 @needs_root
-def test_another_user_is_refused_by_the_folder_and_by_the_server(home: Path) -> None:
+def test_another_user_is_refused_by_the_folder_and_by_the_server(made: None) -> None:
     conninfo = embedded.ensure_running()
     refused = psql(conninfo)
     assert refused.returncode != 0
     assert "Permission denied" in refused.stderr
+    # Even with every door open, the server asks who is there.
     folder = paths.postgres().resolve()
-    (folder).chmod(0o755)  # even with the door open, the server asks who is there
-    (folder / "run").chmod(0o755)
-    (folder / "run/.s.PGSQL.5432").chmod(0o777)
+    doors = {folder: 0o755, folder / "run": 0o755, folder / "run/.s.PGSQL.5432": 0o777}
+    shut = {door: door.stat().st_mode for door in doors}
+    for door, mode in doors.items():
+        door.chmod(mode)
     refused = psql(conninfo)
+    for door, mode in shut.items():
+        door.chmod(mode)
     assert refused.returncode != 0
     assert "Peer authentication failed" in refused.stderr
     assert "inside" not in refused.stdout
 
 
 @needs_root
-def test_an_ordinary_users_server_lives_in_the_home_and_is_his_alone(strangers_folder: Path) -> None:
+def test_an_ordinary_users_server_lives_in_the_home_and_is_that_users_alone(strangers_folder: Path) -> None:
     started = act("ensure_running")
     assert started.returncode == 0, started.stderr
     folder = strangers_folder / "home/postgres"
@@ -134,11 +134,6 @@ def test_an_ordinary_users_server_lives_in_the_home_and_is_his_alone(strangers_f
     assert "inside" in psql(started.stdout.strip()).stdout
     with pytest.raises(psycopg.OperationalError, match="Peer authentication failed"):
         psycopg.connect(started.stdout)  # not even root
-
-
-@needs_root
-def test_root_does_not_take_over_a_users_home(strangers_folder: Path) -> None:
-    assert act("ensure_running").returncode == 0
     with pytest.raises(
         AgentMemoryError, match=rf"belongs to another user \({STRANGER}\)\. Run agent-memory as"
     ):
@@ -216,6 +211,17 @@ def test_a_home_whose_database_is_gone_does_not_start_empty(home: Path) -> None:
         AgentMemoryError, match=r"/var/lib/agent-memory/gone is gone.*backup.*remove the link"
     ):
         embedded.ensure_running()
+
+
+@needs_root
+def test_data_of_a_former_system_user_are_told(made: None) -> None:
+    folder = paths.postgres().resolve()
+    for name in ("data", "run"):
+        os.chown(folder / name, 12345, -1)
+    with pytest.raises(AgentMemoryError, match=r"does not belong to .*Run: chown -R") as told:
+        embedded.ensure_running()
+    subprocess.run(told.value.remedy.removeprefix("Run: ").split(), check=True)
+    assert embedded.ensure_running()
 
 
 @pytest.fixture

@@ -31,10 +31,8 @@ class CountingLetters:
 
     def __init__(self, name: str = "letters", dimensions: int = 8, *, refuses: str | None = None) -> None:
         self.name, self.dimensions, self.refuses = name, dimensions, refuses
-        self.calls = 0
 
-    def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:
-        self.calls += 1
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:  # noqa: ARG002
         if self.refuses is not None and any(self.refuses in text for text in texts):
             raise AgentMemoryError("The stand-in refuses this text.", "Give it another one.")
         return [[1.0 + text.count(chr(97 + n)) for n in range(self.dimensions)] for text in texts]

@@ -46,8 +46,8 @@ def read(path: Path) -> str | None:
 
 def parse(path: Path, text: str) -> dict[str, Any]:
     """The JSON object in `text`, which was read from `path`. A blank text is an empty one."""
-    remedy = "Nothing was changed. Mend the file (JSON has no comments and no trailing commas), then try
-    again." try:
+    remedy = "Nothing was changed. Mend the file (JSON has no comments), then try again."
+    try:
         value = json.loads(text.removeprefix("\ufeff")) if text.strip() else {}
     except (json.JSONDecodeError, RecursionError) as error:
         raise AgentMemoryError(f"{path} is not valid JSON: {error}.", remedy) from None
@@ -56,27 +56,29 @@ def parse(path: Path, text: str) -> dict[str, Any]:
     return value
 
 
-def addition(path: Path, add: Callable[[str], str], take_out: Callable[[str], str], *, mode: int) ->
-list[Change]:
+def addition(
+    path: Path, add: Callable[[str], str], take_out: Callable[[str], str], *, mode: int
+) -> list[Change]:
     """Our entries into the file at `path`. A file that has none of them yet is kept beside it first, as it
     is.
 
     `add` and `take_out` turn a text into one with our entries and without them. `mode` is for a new file.
     """
     before = read(path)
-    after = add(before or "{}\n")
+    after = add(_object(before))
     if after == before:
         return []
     mode = _mode(path, mode)
     backup = path.with_name(path.name + BACKUP)
     changes = [Change(path, before, after, mode)]
-    if before is not None and take_out(before) == before:
+    if before is not None and take_out(_object(before)) == _object(before):
         changes.insert(0, Change(backup, read(backup), before, mode))
     return changes
 
 
-def removal(path: Path, add: Callable[[str], str], take_out: Callable[[str, dict[str, Any]], str]) ->
-list[Change]:
+def removal(
+    path: Path, add: Callable[[str], str], take_out: Callable[[str, dict[str, Any]], str]
+) -> list[Change]:
     """Our entries out of the file at `path`, and its backup away.
 
     Where nobody has touched the file since, it becomes the backup again, byte for byte; else only our entries
@@ -88,15 +90,15 @@ list[Change]:
     changes = [] if backup is None else [Change(backup_path, backup, None, 0o600)]
     if before is None:
         return changes
-    if backup is not None and add(backup or "{}\n") == before:
-        after: str | None = backup
-    else:
-        after = take_out(before, parse(backup_path, backup or ""))
-        if after != before and backup is None and not parse(path, after):
-            after = None  # we made the file
-    if after != before:
-        changes.insert(0, Change(path, before, after, _mode(path, 0o600)))
-    return changes
+    text = _object(before)
+    after: str | None = take_out(text, parse(backup_path, backup or ""))
+    if after == text:
+        return changes
+    if backup is not None and add(_object(backup)) == before:
+        after = backup
+    elif backup is None and not parse(path, after or ""):
+        after = None  # we made the file
+    return [Change(path, before, after, _mode(path, 0o600)), *changes]
 
 
 def diff(changes: Sequence[Change]) -> str:
@@ -112,8 +114,8 @@ def write(changes: Sequence[Change]) -> None:
     for change in changes:
         if read(change.path) != change.before:
             raise AgentMemoryError(
-                f"{change.path} was changed by another program in this moment.", "Try again; nothing was
-                changed."
+                f"{change.path} was changed by another program in this moment.",
+                "Try again; nothing was changed.",
             )
     for change in changes:
         try:
@@ -143,6 +145,10 @@ def _write(change: Change) -> None:
         raise
 
 
+def _object(text: str | None) -> str:
+    return text if text and text.strip() else "{}\n"
+
+
 def _mode(path: Path, otherwise: int) -> int:
     try:
         return path.stat().st_mode & 0o7777
@@ -159,5 +165,6 @@ def _diff(change: Change) -> str:
         absent if change.before is None else str(change.path),
         absent if change.after is None else str(change.path),
     )
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in
-    lines)
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )

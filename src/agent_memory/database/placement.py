@@ -187,7 +187,13 @@ def _prepare_for_root() -> Place:
             f"The database's folder {link.readlink()} is gone.",
             f"Bring it back from a backup, or remove the link {link} to start with an empty database.",
         )
-    return _place(link)
+    place = _place(link)
+    if place.data.exists() and place.data.stat().st_uid != place.uid:  # as when the system user was made anew
+        raise AgentMemoryError(
+            f"{place.data} does not belong to the system user {place.user}.",
+            f"Run: chown -R {place.user} {place.data} {place.folder / 'run'}",
+        )
+    return place
 
 
 def _place(link: Path) -> Place:

@@ -163,7 +163,7 @@ def summaries(turn: Turn) -> list[Observation]:
         text = _ANALYSIS.sub("", _COMPACTED.sub("", message.text)).replace("<summary>", "")
         text = clip(text.replace("</summary>", "").strip(), SUMMARY_CHARS)
         request = _REQUEST.search(text)
-        title = title_of(request[1] if request else text)
+        title = title_of(request[1] if request else text.removeprefix("Summary:"))
         if not title:
             continue
         found.append(

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent_memory.journal.fence import fence
 from agent_memory.recall.answer import Answer, Entry, Full, Hit, Index
+from agent_memory.recall.budget import cut
 
 NOTHING = "Nothing relevant is in this project's memory."
 _SEPARATOR = "\n\n"
@@ -32,11 +33,25 @@ def timeline(entries: Sequence[Entry], *, around: int | None = None) -> str:
     return fence("\n".join(("> " if entry.id == around else "") + line(entry) for entry in entries))
 
 
-def full(found: Sequence[Full], *, missing: Sequence[int] = ()) -> str:
-    """Observations whole, the oldest first."""
-    parts = [f"{heading(one)}\n{one.text}" for one in found]
+def full(found: Sequence[Full], *, missing: Sequence[int] = (), limit: int | None = None) -> str:
+    """Observations whole, the oldest first. With a `limit` in characters those that no longer fit are named
+    instead; the first is cut."""
+    parts: list[str] = []
+    left_out: list[int] = []
+    left = limit
+    for one in found:
+        text = one.text
+        if left is not None and overhead(one) + len(text) > left:
+            if parts:
+                left_out.append(one.id)
+                continue
+            text = cut(text, max(0, left - overhead(one)))
+        parts.append(f"{heading(one)}\n{text}")
+        left = None if left is None else left - overhead(one) - len(text)
+    if left_out:
+        parts.append(f"Left out for their length, ask for them by themselves: {_numbers(left_out)}.")
     if missing:
-        parts.append(f"Not in this project: {', '.join(f'#{number}' for number in missing)}.")
+        parts.append(f"Not in this project: {_numbers(missing)}.")
     return fence(_SEPARATOR.join(parts))
 
 
@@ -86,6 +101,10 @@ def sources(session_id: str | None, rows: Mapping[str, Any]) -> list[str]:
         if count:
             told.append(f"{count} {singular}{'s' if count != 1 else ''}")
     return told
+
+
+def _numbers(ids: Sequence[int]) -> str:
+    return ", ".join(f"#{number}" for number in ids)
 
 
 def _notes(notice: str | None, *, nothing: bool) -> list[str]:

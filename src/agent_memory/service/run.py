@@ -25,6 +25,7 @@ import httpx
 import psycopg
 import uvicorn
 import watchfiles
+from psycopg_pool import ConnectionPool
 
 from agent_memory import paths, settings
 from agent_memory.capture import spool
@@ -243,6 +244,7 @@ def _drain_spool(state: State, conninfo: str, stopping: threading.Event) -> None
         drain(conn, state.settings)
         for _ in _spool_changes(stopping):
             drain(conn, state.settings)
+            ConnectionPool.check_connection(conn)  # a database that died while nothing came is started again
             if not paths.spool_new().exists():
                 return  # somebody took the folder away: watch the new one
 

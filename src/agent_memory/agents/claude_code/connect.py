@@ -10,7 +10,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import agent_memory
 from agent_memory import paths
@@ -20,6 +20,7 @@ from agent_memory.agents.settings_file import Change
 from agent_memory.errors import AgentMemoryError
 
 Scope: TypeAlias = Literal["user", "project"]
+T = TypeVar("T")
 
 SERVER = "agent-memory"
 
@@ -140,8 +141,10 @@ def _unhooked(path: Path, text: str, original: dict[str, Any] | None = None) -> 
     return text
 
 
-def _without_handler(path: Path, text: str, place: json_text.Path, original: dict[str, Any] | None = None) ->
-str:     text = json_text.remove(text, place)
+def _without_handler(
+    path: Path, text: str, place: json_text.Path, original: dict[str, Any] | None = None
+) -> str:
+    text = json_text.remove(text, place)
     if not _at(settings_file.parse(path, text), place[:4]):
         text = json_text.remove(text, place[:3])  # the group, with its matcher
     for container in (place[:2], place[:1]):
@@ -172,8 +175,8 @@ def _served(path: Path, text: str) -> str:
     there = servers.get(SERVER)
     if there is not None and not _runs_ours(there):
         raise AgentMemoryError(
-            f"{path} has an MCP server named “{SERVER}” that is not ours.", "Rename or remove it, then try
-            again."
+            f"{path} has an MCP server named “{SERVER}” that is not ours.",
+            "Rename or remove it, then try again.",
         )
     return text if there == _server() else json_text.put(text, ("mcpServers", SERVER), _server())
 
@@ -205,11 +208,10 @@ def _at(value: Any, path: json_text.Path) -> Any:
     return value
 
 
-def _expected(path: Path, value: Any, kind: type[Any], name: str) -> Any:
+def _expected(path: Path, value: Any, kind: type[T], name: str) -> T:
     if not isinstance(value, kind):
-        words = {dict: "object", list: "list"}
         raise AgentMemoryError(
-            f"In {path}, {name} is no JSON {words[kind]}.", "Nothing was changed. Mend the file, then try
-            again."
+            f"In {path}, {name} is no JSON {'list' if kind is list else 'object'}.",
+            "Nothing was changed. Mend the file, then try again.",
         )
     return value

@@ -25,11 +25,12 @@ REFERENCE = re.compile(
 )
 PLACEHOLDER = re.compile(
     r"""[*xX•.\-_\#?=\s]+$|.*(?:\*\*\*|xxxx|XXXX|•••|\.\.\.|…)|.*[<{]\w[\w .-]*[}>]
-      |.*\b(?:your|my)[-_ ](?:\w+[-_ ])*(?:key|token|secret|password|pass|pw|value|api|id|here)\b
+      |.*\b(?:your|my)[-_ ][\w -]{0,40}?(?:key|token|secret|password|pass|pw|value|api|id|here)\b
       |(?:your|insert|replace|enter|put|add|paste)[-_ ]
       |.*[-_ ]here$|(?:to[-_]?do|tbd|n/?a|none|null|nil|undefined|void|true|false|yes|no|on|off|empty|unset|redacted|removed|hidden|masked|placeholder|dummy|changeme|change[-_]me)$""",
     re.VERBOSE | re.IGNORECASE,
 )
+LONGEST_PLACEHOLDER = 128  # characters
 ABOUT_A_SECRET = re.compile(r"pass(?:word|wd|phrase)?|pwd|secret|token|key|credential|auth|bearer", re.IGNORECASE)
 WORD_CHAIN = re.compile(r"[A-Za-z_][A-Za-z_]*(?:[-_./:\s][A-Za-z_]+)*\d{0,3}$")
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*$")
@@ -79,7 +80,9 @@ def is_secret(value: str, weight: Weight, place: Place, *, is_variable: bool = F
 
 def is_literal(value: str) -> bool:
     """Neither empty, nor a reference (`$X`, `{{ x }}`, `process.env.X`), nor a placeholder, nor removed already."""
-    return bool(value) and MARKER not in value and not REFERENCE.match(value) and not PLACEHOLDER.match(value)
+    if not value or MARKER in value or REFERENCE.match(value):
+        return False
+    return len(value) > LONGEST_PLACEHOLDER or not PLACEHOLDER.match(value)
 
 
 def _is_password(value: str, place: Place, *, is_variable: bool) -> bool:
@@ -117,7 +120,7 @@ def _is_opaque(value: str, weight: Weight, place: Place, *, is_variable: bool) -
     if weight == "key":
         return length >= 16 and is_random(value)
     if DIGIT.search(value) and LETTERS.search(value):
-        if re.fullmatch(r"(?:[A-Za-z]+[-_.: ]?)*\d{0,4}", value) and ABOUT_A_SECRET.search(value):
+        if re.fullmatch(r"[A-Za-z]+(?:[-_.: ][A-Za-z]+)*[-_.: ]?\d{0,4}", value) and ABOUT_A_SECRET.search(value):
             return weight == "secret" and place in ("assigned", "quoted") and length >= 8
         if place in ("loose", "argument"):
             return length >= 8 if place == "loose" and not IDENTIFIER.match(value) else length >= 10 and is_random(value)
