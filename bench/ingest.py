@@ -123,7 +123,7 @@ def lag(conninfo: str) -> list[tuple[str, list[float]]]:
     found: dict[str, list[float]] = {"recallable by words": [], "embedded": []}
     with running_service(), server.connect(conninfo) as conn:
         conn.autocommit = True
-        _wait_until(lambda: not any(paths.spool_new().iterdir()), 30)
+        _wait_until(lambda: _idle(conn), 300)  # the first table's turns are remembered and embedded
         waiting: dict[str, float] = {}
         embedding: dict[str, float] = {}
         end = time.monotonic() + LAG_SECONDS
@@ -170,6 +170,13 @@ def _present(conn: psycopg.Connection[Any], words: list[str], *, embedded: bool)
         (words,),
     )
     return [row["w"] for row in rows]
+
+
+def _idle(conn: psycopg.Connection[Any]) -> bool:
+    row = conn.execute(
+        "select (select count(*) from mem_observation_queue) + (select count(*) from mem_embedding_queue) as n"
+    ).fetchone()
+    return bool(row and row["n"] == 0)
 
 
 def _wait_until(true: Any, seconds: float) -> None:

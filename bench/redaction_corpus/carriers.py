@@ -433,8 +433,8 @@ def key_file(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
 
 @carrier("private-key")
 def key_in_json(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = json.dumps(secret + "\n")[1:-1]
-    text = f'{{"type": "service_account", "project_id": "acme", "private_key": "{form}", "client_email": "ci@acme.test"}}'
+    form = json.dumps(secret)[1:-1]
+    text = f'{{"type": "service_account", "project_id": "acme", "private_key": "{form}\\n", "client_email": "ci@acme.test"}}'
     return around(text, form)
 
 

@@ -35,6 +35,8 @@ class Kind:
     """Names under which people keep it, in the spelling of an environment variable."""
     needs_name: bool = False
     """Nothing in the value itself gives it away."""
+    public: str = ""
+    """What the value begins with that is no secret and may stay: a webhook's address, a scheme's name."""
 
 
 KINDS = (
@@ -57,7 +59,7 @@ KINDS = (
     Kind("slack-bot-token", "xoxb-{d:12}-{d:12}-{A:24}", ("SLACK_BOT_TOKEN",)),
     Kind("slack-user-token", "xoxp-{d:12}-{d:12}-{d:12}-{h:32}", ("SLACK_TOKEN",)),
     Kind("slack-app-token", "xapp-1-{u:11}-{d:13}-{h:64}", ("SLACK_APP_TOKEN",)),
-    Kind("slack-webhook", "https://hooks.slack.com/services/T{u:10}/B{u:10}/{A:24}", ("SLACK_WEBHOOK_URL",)),
+    Kind("slack-webhook", "https://hooks.slack.com/services/T{u:10}/B{u:10}/{A:24}", ("SLACK_WEBHOOK_URL",), public="https://hooks.slack.com/services/"),
     Kind("stripe-key", "sk_live_{A:24}", ("STRIPE_SECRET_KEY", "STRIPE_API_KEY")),
     Kind("stripe-restricted-key", "rk_live_{A:99}", ("STRIPE_API_KEY",)),
     Kind("stripe-webhook-secret", "whsec_{A:32}", ("STRIPE_WEBHOOK_SECRET",)),
@@ -83,7 +85,7 @@ KINDS = (
     Kind("brevo-key", "xkeysib-{h:64}-{A:16}", ("BREVO_API_KEY",)),
     Kind("digitalocean-token", "dop_v1_{h:64}", ("DIGITALOCEAN_TOKEN",)),
     Kind("discord-token", "MT{A:24}.{w:6}.{w:38}", ("DISCORD_TOKEN", "BOT_TOKEN")),
-    Kind("discord-webhook", "https://discord.com/api/webhooks/{d:18}/{w:68}", ("DISCORD_WEBHOOK",)),
+    Kind("discord-webhook", "https://discord.com/api/webhooks/{d:18}/{w:68}", ("DISCORD_WEBHOOK",), public="https://discord.com/api/webhooks/"),
     Kind("telegram-token", "{d:10}:AA{w:33}", ("TELEGRAM_BOT_TOKEN",)),
     Kind("shopify-token", "shpat_{h:32}", ("SHOPIFY_ACCESS_TOKEN",)),
     Kind("square-token", "sq0atp-{w:22}", ("SQUARE_ACCESS_TOKEN",)),
@@ -97,7 +99,7 @@ KINDS = (
     Kind("terraform-token", "{A:14}.atlasv1.{w:67}", ("TFE_TOKEN", "TF_TOKEN_app_terraform_io")),
     Kind("pulumi-token", "pul-{h:40}", ("PULUMI_ACCESS_TOKEN",)),
     Kind("supabase-token", "sbp_{h:40}", ("SUPABASE_ACCESS_TOKEN",)),
-    Kind("fly-token", "FlyV1 fm2_{b:160}", ("FLY_API_TOKEN",)),
+    Kind("fly-token", "FlyV1 fm2_{b:160}", ("FLY_API_TOKEN",), public="FlyV1 "),
     Kind("heroku-key", "{h:8}-{h:4}-{h:4}-{h:4}-{h:12}", ("HEROKU_API_KEY",), needs_name=True),
     Kind("cloudflare-token", "{w:40}", ("CLOUDFLARE_API_TOKEN", "CF_API_TOKEN"), needs_name=True),
     Kind("datadog-key", "{h:32}", ("DD_API_KEY", "DATADOG_API_KEY"), needs_name=True),

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
     reads_environment: ClassVar[bool] = True
+    """False in the settings that only the home's own files give (`load_from_home`)."""
 
     database_url: SecretStr | None = None
     """A Postgres 15+ with pgvector, as a URL. None, and no `postgres_host`: the embedded server."""

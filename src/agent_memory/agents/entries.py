@@ -1,5 +1,5 @@
-"""What `connect` puts into the settings of agents, and `disconnect` takes out again: a command for hooks, an MCP server,
-and files that are ours alone. Only these are touched.
+"""What `connect` puts into the settings of agents, and `disconnect` takes out again: a command for hooks, an MCP
+server, and files that are ours alone. Only these are touched.
 
 Each agent's module says where they go and how they are written there.
 """
@@ -51,8 +51,8 @@ def hook_command(agent: str, answer: str = "") -> str:
     """A line for a POSIX shell that records what it gets on standard input, prints `answer`, and never fails: not even
     where Python or our file is gone. Agents take a hook's failure as a reason to stop."""
     words = [sys.executable, "-I", "-S", str(HOOK), agent, *([home] if (home := own_home()) else [])]
-    said = f"printf %s {shlex.quote(answer)}" if answer else "true"
-    return f"{shlex.join(words)} 2>/dev/null {';' if answer else '||'} {said}"
+    last = f"printf %s {shlex.quote(answer)}" if answer else "true"
+    return f"{shlex.join(words)} 2>/dev/null; {last}"
 
 
 def server(**more: Any) -> dict[str, Any]:
@@ -89,9 +89,9 @@ def mcp_server(
 def listed_hooks(
     path: Path, handlers: Mapping[str, dict[str, Any]], *, remove: bool, head: Mapping[str, Any] | None = None
 ) -> list[Change]:
-    """Our handlers in a settings file that is the user's, of the form {"hooks": {event: [handler, …]}}. `head` is what a
-    new file has besides."""
-    add, take_out = partial(_hooked, path, handlers, head or {}), partial(_unhooked, path)
+    """Our handlers in a settings file that is the user's, of the form {"hooks": {event: [handler, …]}}. `head` is
+    what a new file has besides."""
+    add, take_out = partial(_hooked, path, handlers, head or {}), partial(_unhooked, path, head or {})
     if remove:
         return settings_file.removal(path, add, take_out)
     return settings_file.addition(path, add, take_out, mode=0o600)
@@ -109,12 +109,15 @@ def _served(path: Path, key: str, entry: dict[str, Any], dialect: Dialect, text:
     there = _servers(path, key, dialect, text).get(SERVER)
     if there is not None and not _runs_ours(there):
         raise AgentMemoryError(
-            f"{path} has an MCP server named “{SERVER}” that is not ours.", "Rename or remove it, then try again."
+            f"{path} has an MCP server named “{SERVER}” that is not ours.",
+            "Rename or remove it, then try again.",
         )
     return text if there == entry else dialect.put(text, (key, SERVER), entry)
 
 
-def _unserved(path: Path, key: str, dialect: Dialect, text: str, original: dict[str, Any] | None = None) -> str:
+def _unserved(
+    path: Path, key: str, dialect: Dialect, text: str, original: dict[str, Any] | None = None
+) -> str:
     if not _runs_ours(_servers(path, key, dialect, text).get(SERVER)):
         return text
     text = dialect.remove(text, (key, SERVER))
@@ -132,7 +135,9 @@ def _runs_ours(entry: Any) -> bool:
     """Whether an MCP server is ours, whether its command is a text with `args` or a list."""
     if not isinstance(entry, dict):
         return False
-    return any(isinstance(words, list) and MODULE in words for words in (entry.get("args"), entry.get("command")))
+    return any(
+        isinstance(words, list) and MODULE in words for words in (entry.get("args"), entry.get("command"))
+    )
 
 
 def _hooked(path: Path, handlers: Mapping[str, dict[str, Any]], head: Mapping[str, Any], text: str) -> str:
@@ -152,20 +157,19 @@ def _hooked(path: Path, handlers: Mapping[str, dict[str, Any]], head: Mapping[st
     return text
 
 
-def _unhooked(path: Path, text: str, original: dict[str, Any] | None = None) -> str:
-    """The settings without our handlers; a list that is empty without them goes too, where `original` lacks it."""
-    kept = (original or {}).get("hooks", {})
+def _unhooked(path: Path, head: Mapping[str, Any], text: str, original: dict[str, Any] | None = None) -> str:
+    """The settings without our handlers. What is empty without them goes too, where `original` does not have it."""
+    was = original or {}
     touched = {event for event, _ in _ours(path, text)}
     for event, index in reversed(_ours(path, text)):
         text = json_text.remove(text, ("hooks", event, index))
     for event in touched:
-        if not settings_file.parse(path, text)["hooks"][event] and event not in kept:
+        if not settings_file.parse(path, text)["hooks"][event] and event not in was.get("hooks", {}):
             text = json_text.remove(text, ("hooks", event))
-    if touched and not settings_file.parse(path, text)["hooks"] and "hooks" not in (original or {}):
+    if touched and not settings_file.parse(path, text)["hooks"] and "hooks" not in was:
         text = json_text.remove(text, ("hooks",))
-    if touched and original is not None and "version" not in original:
-        present = settings_file.parse(path, text)
-        text = json_text.remove(text, ("version",)) if set(present) == {"version"} else text
+        if settings_file.parse(path, text) == head and not was:
+            text = "{}\n"
     return text
 
 
@@ -181,8 +185,9 @@ def _ours(path: Path, text: str) -> list[tuple[str, int]]:
 
 def _expected(path: Path, value: Any, kind: type[Any], name: str) -> Any:
     if not isinstance(value, kind):
-        words = {dict: "object", list: "list"}
+        words: dict[type[Any], str] = {dict: "object", list: "list"}
         raise AgentMemoryError(
-            f"In {path}, {name} is no JSON {words[kind]}.", "Nothing was changed. Mend the file, then try again."
+            f"In {path}, {name} is no JSON {words[kind]}.",
+            "Nothing was changed. Mend the file, then try again.",
         )
     return value

@@ -1,8 +1,8 @@
-"""Small changes to JSON with comments and trailing commas, as VS Code, Zed and OpenCode read it: every comment stays where
-it is. `json_text` does the same for plain JSON.
+"""Small changes to JSON with comments and trailing commas, as VS Code, Zed and OpenCode read it: every comment stays
+where it is. `json_text` does the same for plain JSON.
 
-A comment mostly stands above what it tells of, or behind it. So a new key comes first in its object, on lines of its own,
-and removing it takes those lines and nothing else.
+A comment mostly stands above what it tells of, or behind it. So a new key comes first in its object, on lines of its
+own, and removing it takes those lines and nothing else.
 """
 
 from __future__ import annotations

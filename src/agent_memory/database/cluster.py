@@ -42,8 +42,11 @@ def state(place: Place) -> State:
     if not folder:
         return State.DOWN
     with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
         try:
             client.connect(os.path.join(folder, SOCKET_NAME))
+        except (BlockingIOError, TimeoutError):
+            return State.BUSY  # it lives, but too many wait at its door
         except OSError:
             return State.DOWN
     return State.READY if line_of(place.data / "postmaster.pid", 8) == "ready" else State.BUSY

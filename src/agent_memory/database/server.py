@@ -9,7 +9,7 @@ from typing import TypeAlias
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from agent_memory.database import Connection, configuration, embedded
 from agent_memory.errors import AgentMemoryError
@@ -91,7 +91,14 @@ def open_pool(conninfo: str, *, size: int) -> Pool:
         kwargs={"row_factory": dict_row},
         open=True,
     )
-    pool.wait(CONNECT_TIMEOUT_S)
+    try:
+        pool.wait(CONNECT_TIMEOUT_S)
+    except PoolTimeout as error:
+        pool.close()
+        raise AgentMemoryError(
+            f"The database server {_where(conninfo)} gives no further connections.",
+            "Look into its log; it may have reached max_connections.",
+        ) from error
     return pool
 
 

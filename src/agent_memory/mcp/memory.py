@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 POOL_SIZE = 2
 WAIT_S = 5.0  # for a connection; an agent waits meanwhile
+FINISH_S = 2.0  # for what runs in the background when the server ends; a client kills it soon after
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class Memory:
         self._pool: Pool | None = None
         self._project: int | None = None
         self._embedder: Embedder | None = None
+        self._closed = False
+        self._background: list[threading.Thread] = []
         self._opening = threading.Lock()
         self._loading = threading.Lock()
 
@@ -45,13 +48,16 @@ class Memory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True
+        for thread in self._background:
+            thread.join(FINISH_S)
         self._close()
 
     def warm(self) -> None:
         """Begin to open the database and to load the model, in the background. What fails is tried again, and
         told, when it is needed."""
-        for begin in (self._opened, self.embedder):
-            threading.Thread(target=_quietly, args=(begin,), daemon=True).start()
+        self._begin(self._opened)
+        self._begin(self.embedder)
 
     def run(self, operation: Callable[[Connection, int], T]) -> T:
         """`operation(conn, project_id)` in one transaction of its own.
@@ -100,10 +106,19 @@ class Memory:
             if embedder := self.embedder():
                 self.run(lambda conn, _: worker.embed_pending(conn, embedder))
 
-        threading.Thread(target=_quietly, args=(embed,), daemon=True).start()
+        self._begin(embed)
+
+    def _begin(self, work: Callable[[], object]) -> None:
+        """Do it in a thread that a process about to end need not wait for."""
+        self._background = [thread for thread in self._background if thread.is_alive()]
+        thread = threading.Thread(target=_quietly, args=(work,), daemon=True)
+        self._background.append(thread)
+        thread.start()
 
     def _opened(self) -> tuple[Pool, int]:
         with self._opening:
+            if self._closed:
+                raise AgentMemoryError("The memory is closed.", "Start the server again.")
             if self._pool is None or self._project is None:
                 conninfo = server.conninfo(self.settings, agent_started=True)
                 with server.connect(conninfo) as conn:

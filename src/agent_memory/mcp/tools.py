@@ -55,7 +55,6 @@ class Found(BaseModel):
     occurred_at: datetime
     score: float
     session_id: str | None = None
-    external_id: str | None = None
     sources: dict[str, Any] = {}
     legs: dict[str, Any] = {}
     instead_of: int | None = None
@@ -239,7 +238,8 @@ def server(memory: Memory) -> MCPServer[None]:
 
 
 def _told(tool: Callable[P, CallToolResult]) -> Callable[P, CallToolResult]:
-    """What the user can mend reaches the agent as the tool's error; the SDK hides the words of any other."""
+    """What the user can mend reaches the agent as the tool's error; the SDK hides the words of any other. The
+    docstring becomes the description, on one line."""
 
     @functools.wraps(tool)
     def run(*args: P.args, **kwargs: P.kwargs) -> CallToolResult:
@@ -248,6 +248,7 @@ def _told(tool: Callable[P, CallToolResult]) -> Callable[P, CallToolResult]:
         except AgentMemoryError as error:
             raise ToolError(f"{error.problem} {error.remedy}") from error
 
+    run.__doc__ = " ".join((tool.__doc__ or "").split())
     return run
 
 
@@ -269,7 +270,6 @@ def _found(hit: Hit) -> Found:
         occurred_at=hit.occurred_at,
         score=hit.score,
         session_id=hit.session_id,
-        external_id=hit.external_id,
         sources=dict(hit.sources),
         legs=dict(hit.legs),
         instead_of=hit.instead_of,

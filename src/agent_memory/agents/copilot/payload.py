@@ -52,6 +52,10 @@ def events(payload: dict[str, Any], at: datetime) -> list[Event]:
 
     Raises ValueError, in words for a person, where something is missing without which there is nothing to record.
     """
+    from agent_memory.agents import vscode  # here: it builds on this module
+
+    if vscode.is_vscode(payload):  # VS Code runs Copilot's hooks too
+        return vscode.events(payload, at)
     name = _event_name(payload)
     if name not in _BODIES:
         return []

@@ -22,16 +22,17 @@ PEM_LINE = (
         (?:[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]{1,15}={1,2}|(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset):[^\n\\]{0,200}|=[A-Za-z0-9+/]{4})?
         ["'+),;]{0,4}[ \t]*)"""
 )
+PEM_LAST = r"(?:[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>*\#\"']?[ \t]*(?=[a-z]*[A-Z0-9+/])[A-Za-z0-9+/]{1,15})"
 LINE_END = r"""(?:\r?\n|\\{1,6}r\\{1,6}n|\\{1,6}n|\\{1,6}\r?\n)"""
-PEM_REST = re.compile(rf"{LINE_END}?(?:{PEM_LINE}{LINE_END}){{0,400}}+{PEM_LINE}(?:[A-Za-z0-9+/]+(?=\Z))?", re.VERBOSE)
+PEM_REST = re.compile(rf"{LINE_END}?(?:{PEM_LINE}{LINE_END}){{0,400}}+(?:{PEM_LINE}(?=\s|\\|\Z))?(?:{PEM_LAST}(?=\s|\\|\Z))?", re.VERBOSE)
 PEM_TAIL = re.compile(r"(?:[A-Za-z0-9+/=]{16,80}(?:\r?\n|\\n)[ \t+>|-]*){1,400}\Z")
 
 PUTTY = re.compile(r"Private-Lines: \d+\s+(?P<secret>(?:[A-Za-z0-9+/=]+\s+){1,100}Private-(?:MAC|Hash): \w+)")
 
 SECRET_MANIFEST = re.compile(r"""kind\\{0,3}["']?[ \t]*:[ \t]*\\{0,3}["']?Secret\b""")
 DOCUMENT_END = re.compile(r"^\s*(?:\d+[→\t])?---", re.MULTILINE)
-DATA = re.compile(r"^(?P<margin>[ \t]*(?:\d+[→\t])?[+-]?)(?P<indent>[ \t]*)(?:data|stringData):[ \t]*$", re.MULTILINE)
-DATA_LINE = re.compile(r"""\n[ \t]*(?:\d+[→\t])?[+-]?(?P<indent>[ \t]*)(?:(?P<key>[\w.\-"']+):(?:[ \t]+(?P<value>\S[^\n]*?))?|(?P<more>\S[^\n]*?))[ \t]*\r?(?=\n|\Z)""")
+DATA = re.compile(r"^(?:[ \t]*\d+[→\t])?[+-]?(?P<indent>[ \t]*)(?:data|stringData):[ \t]*$", re.MULTILINE)
+DATA_LINE = re.compile(r"""\n(?:[ \t]*\d+[→\t])?[+-]?(?P<indent>[ \t]*)(?:(?P<key>[\w.\-"']+):(?:[ \t]+(?P<value>\S[^\n]*?))?|(?P<more>\S[^\n]*?))[ \t]*\r?(?=\n|\Z)""")
 DATA_OBJECT = re.compile(r"""\\{0,3}"(?:data|stringData)\\{0,3}"\s*:\s*\{(?P<fields>[^{}]{0,60000})\}""")
 FIELD = re.compile(r"""\\{0,3}"[\w.\-]+\\{0,3}"\s*:\s*(?P<quote>\\{0,3}")(?P<value>[^"\\]{1,60000})""")
 
@@ -75,7 +76,11 @@ def _pem(text: str) -> Iterator[Span]:
         next_begin = text.find("-----BEGIN ", begin.end(), begin.end() + LONGEST_PEM)
         limit = next_begin if next_begin >= 0 else begin.end() + LONGEST_PEM
         end = PEM_END.search(text, begin.end(), limit)
-        done = end.end() if end else PEM_REST.match(text, begin.end()).end()  # type: ignore[union-attr]
+        if end:
+            done = end.end()
+        else:
+            rest = PEM_REST.match(text, begin.end())
+            done = begin.end() + len(rest[0].rstrip()) if rest else begin.end()
         yield Span(begin.start(), done, "private-key", RANK)
     # The end of a key whose beginning was cut off.
     for end in PEM_END.finditer(text):

@@ -48,7 +48,7 @@ OPEN_QUOTE = re.compile(r"""(?:[bBrRfFuU@$]{1,2})?(?P<quote>\\{0,6}["'`])""")
 
 # What ends a value outside quotes: white space, quotes, an escape such as \n, and a separator before the next field.
 UNQUOTED = re.compile(
-    r"""(?:[^\s"'`<>|\\;&,]
+    r"""(?:[^\s"'`<>|\\;&,\x00-\x1f]
         |;(?![ \t]*[A-Za-z][\w .]*=|\s|;|\Z)
         |&(?![\w.\-\[\]%]+=|&|\s|\Z)
         |,(?![ \t]*["']?[A-Za-z_][\w-]*["']?[ \t]*[=:]|\s|\Z)
@@ -57,6 +57,8 @@ UNQUOTED = re.compile(
     re.VERBOSE,
 )
 CUT_LINE = re.compile(r"(?:[^\n\\]|\\(?!n)){0,512}+")
+CLOSER = re.compile(r"[)\]}](?=[)\]},;.:]|\Z)")
+MOST_PIECES = 64
 JUDGED = 512  # characters of an unquoted value that decide; then it goes whole
 SET_BEFORE = re.compile(r"(?:^|\s)(?:ENV|ARG|set|SET|setx|setenv|put|add)\s+$")
 LOGIN_BEFORE = re.compile(r"(?:^|\s)(?:login|account)\s+\S+\s+$")
@@ -64,10 +66,17 @@ SQL_BEFORE = re.compile(r"\b(?:user|role|login|with|set|alter|create|encrypted|f
 LINE_ALONE = re.compile(r"[ \t]*(?:\d+[→\t:])?[ \t]*[+-]?[ \t]*(?:- )?[ \t]*[\"']?$")
 
 
+GOES_ON = re.compile(r"""(?P<q>["'])[ \t]*(?:[+.&][ \t]*(?:\\?\r?\n[ \t]*)?|\\?\r?\n[ \t]*(?:[+.&][ \t]*)?)(?P=q)""")
+GOES_ON_UNQUOTED = re.compile(r"\\\r?\n[ \t]*")
+HEADER = re.compile(r"(?:x-|api-key|private-token|authorization|apikey)", re.IGNORECASE)
+
+
 class Value(NamedTuple):
     start: int
     end: int
     place: Place
+    text: str
+    """What stands there, put together where it is cut over lines or literals."""
 
 
 def find(source: Source) -> Iterator[Span]:
@@ -112,8 +121,10 @@ def _values(text: str, start: int, end: int, joint: re.Match[str] | None, name: 
     if value is None:
         return
     written = text[start:end].strip("-.")
+    if written.lower() == "pass" and value.text.isdigit():
+        return  # A count of tests.
     is_variable = written.isupper() and value.place in ("assigned", "quoted")
-    if is_secret(text[value.start : min(value.end, value.start + JUDGED)], name.weight, value.place, is_variable=is_variable):
+    if is_secret(value.text[:JUDGED], name.weight, value.place, is_variable=is_variable):
         yield value
 
 
@@ -125,9 +136,10 @@ def _joined(text: str, start: int, end: int, joint: re.Match[str]) -> Value | No
     if how == "assign":
         tight = joint["assign"] in ("=", "%3D", "%3d") and not joint["close"]
         value = value_at(text, at, "assigned" if tight or text[start : start + 2] == "--" else "loose")
-        if value and value.place == "loose" and ":" in joint["assign"] and _is_line(text, start, value):
-            # `password: letmein`, a line of YAML; letters alone after a `=` with spaces are a variable.
-            return value._replace(place="assigned")
+        if value and value.place == "loose" and ":" in joint["assign"]:
+            # `X-Api-Key: …`, or `password: letmein` as a line of YAML; letters alone after a spaced `=` are a variable.
+            if HEADER.match(text, start) or _is_line(text, start, value):
+                return value._replace(place="assigned")
         return value
     if how == "element":
         return value_at(text, at, "assigned") if before.endswith(("<", ":")) and text[at : at + 1] != "<" else None
@@ -158,15 +170,34 @@ def _is_line(text: str, start: int, value: Value) -> bool:
 def value_at(text: str, at: int, place: Place, *, quoted: Place = "quoted") -> Value | None:
     """The literal that begins at `at`, without its quotes. `place` and `quoted` say what it is outside and inside quotes."""
     if opening := OPEN_QUOTE.match(text, at):
-        start = opening.end()
-        return Value(start, closing_quote(text, start, opening["quote"]), quoted)
+        start, quote = opening.end(), opening["quote"]
+        end = closing_quote(text, start, quote)
+        pieces = [text[start:end]]
+        while len(pieces) < MOST_PIECES and (cut := GOES_ON.match(text, end)):
+            end = closing_quote(text, cut.end(), cut["q"])
+            pieces.append(text[cut.end() : end])
+        return Value(start, end, quoted, "".join(pieces))
     found = UNQUOTED.match(text, at)
     if not found:
         return None
-    value = found[0].rstrip(".:,;")
-    while value and value[-1] in ")]}" and value.count(value[-1]) > value.count("([{"[")]}".index(value[-1])]):
-        value = value[:-1].rstrip(",;")
-    return Value(at, at + len(value), place) if value else None
+    end = found.end()
+    pieces = [found[0]]
+    while len(pieces) < MOST_PIECES and (cut := GOES_ON_UNQUOTED.match(text, end)) and (found := UNQUOTED.match(text, cut.end())):
+        pieces.append(found[0])
+        end = found.end()
+    value = "".join(pieces)
+    kept = value[: closer.start()] if (closer := _unopened(value)) else value
+    kept = kept.rstrip(".:,;")
+    return Value(at, end - (len(value) - len(kept)), place, kept) if kept else None
+
+
+def _unopened(value: str) -> re.Match[str] | None:
+    """The bracket that closes what was opened before the value: `f(password=x)`, `{token: x}`."""
+    for closer in CLOSER.finditer(value, 0, JUDGED):
+        opener = "([{"[")]}".index(closer[0])]
+        if value.count(closer[0], 0, closer.end()) > value.count(opener, 0, closer.start()):
+            return closer
+    return None
 
 
 def closing_quote(text: str, start: int, quote: str) -> int:

@@ -18,11 +18,11 @@ SLASHED_PASSWORD = re.compile(r"""([^\s:/@"'`<>?\#\\]{0,200}):([^\s"'`<>\\,;]{1,
 WEB = frozenset(("http", "https", "ws", "wss", "ftp", "sftp", "ssh", "git", "file"))
 TOKEN_AS_USER = re.compile(r"([A-Za-z0-9_~.-]{16,512})(?::(?:x-oauth-basic)?)?@(?=[\w\[])")
 WEBHOOK = re.compile(
-    r"""(?:hooks\.slack\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d+/
+    r"""(?:hooks\.slack\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/(?:v\d+/)?webhooks/
         |[\w-]+\.webhook\.office\.com/webhookb2/|[\w.-]+\.logic\.azure\.com(?::443)?/workflows/|outlook\.office\.com/webhook/
         |hooks\.zapier\.com/hooks/catch/\d+/|chat\.googleapis\.com/v1/spaces/[\w-]+/messages\?|open\.feishu\.cn/open-apis/bot/v2/hook/
         |oapi\.dingtalk\.com/robot/send\?|qyapi\.weixin\.qq\.com/cgi-bin/webhook/send\?|maker\.ifttt\.com/trigger/\w+/with/key/)
-        (?P<secret>[^\s"'`<>\\)\],;|]{8,2048})""",
+        (?P<secret>[^\s"'`<>\\)\],;|\x00-\x1f]{8,2048})""",
     re.VERBOSE,
 )
 
@@ -32,7 +32,7 @@ AUTHORIZATION = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 BEARER = re.compile(r"""bearer\\{0,6}["'`]?[ \t]*[:= ][ \t]*(?:\\{0,6}["'`])?""", re.IGNORECASE)
-CREDENTIAL = re.compile(r"""[^\s"'`<>\\,;]{3,8192}""")
+CREDENTIAL = re.compile(r"""[^\s"'`<>\\,;\x00-\x1f]{3,8192}""")
 BASIC = re.compile(r"basic[ \t]+(?P<secret>[A-Za-z0-9+/_-]{8,1024}={0,2})", re.IGNORECASE)
 
 COOKIES = re.compile(r"""(?:-?jar)?\\{0,6}["'`]?\]?[ \t]*[:=,][ \t]*(?:\\{0,6}["'`])?(?P<pairs>[^\n"'`\\]{3,8192})""")

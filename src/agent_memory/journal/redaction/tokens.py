@@ -52,7 +52,7 @@ SHAPES = (
     Shape("cloudflare-token", "cfut_ cfat_ cfk_ cfast_", f"{WORD}{{30,}}", bounded=True),
     Shape("databricks-token", "dapi dose dkea", f"{HEX}{{32}}", bounded=True),
     Shape("supabase-token", "sbp_ sb_secret_", f"{WORD}{{20,}}", bounded=True),
-    Shape("planetscale-token", "pscale_tkn_ pscale_pw_ pscale_oauth_", r"[\w.\-=]{20,}"),
+    Shape("planetscale-token", "pscale_tkn_ pscale_pw_ pscale_oauth_", r"[\w.\-=]{20,}[\w=-]"),
     Shape("neon-token", "napi_", f"{ALNUM}{{40,}}", bounded=True),
     Shape("mongodb-secret", "mdb_sa_sk_", f"{WORD}{{20,}}"),
     # Code hosts, registries, build
@@ -74,7 +74,7 @@ SHAPES = (
     Shape("circleci-token", "CCIPAT_ CCIPRJ_", f"{WORD}{{30,}}"),
     Shape("buildkite-token", "bkua_ bkct_", f"{WORD}{{30,}}", bounded=True),
     Shape("sonarqube-token", "squ_ sqp_ sqa_", f"{HEX}{{32,}}", bounded=True),
-    Shape("terraform-token", ".atlasv1.", rf"{WORD}{{40,}}", lead=f"{ALNUM}{{10,16}}"),
+    Shape("terraform-token", ".atlasv1.", rf"{WORD}{{40,}}", lead=f"{ALNUM}{{14}}"),
     Shape("pulumi-token", "pul-", f"{HEX}{{40}}", bounded=True),
     Shape("vault-token", "hvs. hvb. hvr.", f"{WORD}{{20,}}", bounded=True),
     Shape("doppler-token", "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit. dp.said.", rf"(?:[a-z0-9_\-]{{2,35}}\.)?{ALNUM}{{30,}}", bounded=True),
@@ -116,7 +116,7 @@ SHAPES = (
     Shape("telegram-token", ":AA", f"{WORD}{{30,35}}(?!{WORD})", lead=r"(?<!\d)\d{8,11}"),
     Shape("sendgrid-key", "SG.", rf"{WORD}{{16,}}\.{WORD}{{16,}}", bounded=True),
     Shape("mailgun-key", "key-", f"{HEX}{{32}}(?!{ALNUM})", bounded=True),
-    Shape("mailchimp-key", "-us", r"\d{1,2}(?![A-Za-z0-9\-])", lead=f"(?<!{ALNUM}){HEX}{{32}}"),
+    Shape("mailchimp-key", "-us", r"\d{1,2}(?![A-Za-z0-9\-])", lead=f"{HEX}{{32}}"),
     Shape("brevo-key", "xkeysib- xsmtpsib-", f"{HEX}{{40,}}-{ALNUM}{{10,}}"),
     Shape("resend-key", "re_", f"{ALNUM}{{8}}_{ALNUM}{{20,}}", bounded=True),
     Shape("twilio-key", "SK", f"{HEX}{{32}}(?!{ALNUM})", bounded=True),
@@ -246,7 +246,7 @@ def _token(text: str, at: int, prefix: str) -> Span | None:
                 if not before:
                     continue
                 start = before.start()
-            if is_varied(match[0][length:] or text[start:at]):
+            if is_varied(text[start:at] + match[0][length:]):
                 return Span(start, match.end(), kind, RANK)
     return None
 

@@ -31,11 +31,14 @@ PLACEHOLDER = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 LONGEST_PLACEHOLDER = 128  # characters
-ABOUT_A_SECRET = re.compile(r"pass(?:word|wd|phrase)?|pwd|secret|token|key|credential|auth|bearer", re.IGNORECASE)
+ABOUT_A_SECRET = re.compile(
+    r"(?i:password|passwd|passphrase|secret|token|credential|apikey)"
+    r"|(?<![A-Za-z])(?i:pass|pwd|key|auth|bearer|api)(?![a-z])|(?<=[a-z])(?:Pass|Pwd|Key|Auth)(?![a-z])"
+)
 WORD_CHAIN = re.compile(r"[A-Za-z_][A-Za-z_]*(?:[-_./:\s][A-Za-z_]+)*\d{0,3}$")
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*$")
 ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+$")
-CALL = re.compile(r"[A-Za-z_][\w.:]*!?[(\[][\w.,\"'\s*:=\[\]()/&-]*;?$")
+CALL = re.compile(r"(?:function|async|await|new|return|lambda|yield|typeof|void|class|fn|func)\b|\w*=>|\(|[A-Za-z_][\w.:]*!?[(\[][\w.,\"'\s*:=\[\]()/&-]*;?$")
 PATH = re.compile(r"(?:~|\.{1,2})?/[\w.@~-]+(?:/[\w.@~+-]*)*$|[A-Za-z]:\\|[\w.-]+\.(?:pem|key|crt|txt|json|ya?ml|env|py|ts|js|toml|md)$")
 NUMBER = re.compile(r"[+-]?[\d_]+(?:[.,:]\d+)*(?:e[+-]?\d+)?(?:ms|s|m|h|d|k|kb|mb|gb|px|em|rem|%)?$", re.IGNORECASE)
 VERSION = re.compile(r"(?:[\^~<>=!v ]*)\d+(?:\.(?:\d+|x|\*))+(?:[-+][\w.]+)?$")
@@ -71,8 +74,10 @@ def is_secret(value: str, weight: Weight, place: Place, *, is_variable: bool = F
         return False
     if place != "quoted" and (CALL.match(value) or TYPE.match(value)):
         return False
-    if place != "quoted" and ATTRIBUTE.match(value) and not (is_variable and DIGIT.search(value)):
-        return False
+    if place != "quoted" and ATTRIBUTE.match(value):
+        # `password=settings.db.password` is code, `PASSWORD=m0nkey.Silver` is none.
+        if place != "assigned" or not DIGIT.search(value) or ABOUT_A_SECRET.search(value):
+            return False
     if weight == "password":
         return _is_password(value, place, is_variable=is_variable)
     return _is_opaque(value, weight, place, is_variable=is_variable)
