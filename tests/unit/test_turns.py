@@ -137,7 +137,10 @@ def test_a_title_is_the_first_line_that_says_something() -> None:
 
 
 def test_a_slash_command_is_told_with_its_arguments() -> None:
-    asked = "<command-message>deploy</command-message>\n<command-name>/deploy</command-name>\n<command-args>to staging, now</command-args>"
+    asked = (
+        "<command-message>deploy</command-message>\n<command-name>/deploy</command-name>\n"
+        "<command-args>to staging, now</command-args>"
+    )
     assert made([prompt(asked, "command")], [bash("make deploy")]).text.startswith("/deploy to staging, now")
 
 
@@ -203,12 +206,19 @@ def test_the_prompt_of_a_subagent_is_not_the_users() -> None:
 
 
 def test_answers_and_refusals_are_the_users_words() -> None:
-    refused = "The user doesn't want to proceed with this tool use. To tell you how to proceed, the user said:\nuse pnpm here"
+    refused = (
+        "The user doesn't want to proceed with this tool use. To tell you how to proceed, the user said:\n"
+        "use pnpm here"
+    )
+    answered = (
+        'User has answered your questions: "Which port?"="8080".'
+        " You can now continue with the user's answers in mind."
+    )
     observation = made(
         calls=[
             call(
                 "AskUserQuestion",
-                output='User has answered your questions: "Which port?"="8080". You can now continue with the user\'s answers in mind.',
+                output=answered,
             ),
             bash("npm install", error=refused),
             bash("pnpm install"),

@@ -39,19 +39,22 @@ def disconnect(agent: Agent, *, scope: Scope = "user", dry_run: DryRun = False) 
 
 def _change(agent: str, scope: Literal["user", "project"], *, dry_run: bool, remove: bool) -> None:
     from agent_memory import agents
+    from agent_memory.agents import settings_file
 
-    connection = agents.connection(agent)
-    changes = connection.changes(scope, Path.cwd(), remove=remove)
+    changes = agents.connection(agent)(scope, Path.cwd(), remove=remove)
     if not changes:
         typer.echo(f"{agent} is {'not connected' if remove else 'connected already'}; nothing changed.")
         return
     if dry_run:
-        for change in changes:
-            typer.echo(connection.diff(change), nl=False)
+        typer.echo(settings_file.diff(changes), nl=False)
         return
-    connection.write(changes)
+    settings_file.write(changes)
     for change in changes:
-        typer.echo(f"{'removed our entries from' if remove else 'wrote'} {change.path}")
+        if change.is_backup:
+            what = "removed the backup" if change.after is None else "kept a backup:"
+        else:
+            what = "took our entries out of" if remove else "wrote our entries into"
+        typer.echo(f"{what} {change.path}")
     if not remove:
         typer.echo(f"Restart {agent}: from its next session on it is recorded and has the memory's tools.")
 

@@ -308,11 +308,11 @@ def prompts(
     conn: Connection, *, session_id: str | None, project_id: int | None, after: str | None, limit: int
 ) -> list[dict[str, Any]]:
     """Newest first. `after` is the last row's `cursor`."""
-    at, _, last = (after or "").partition(" ")
+    at, _, last = (after or "").partition("~")
     return conn.execute(
         """
         select p.id, p.id as prompt_id, p.session_id, s.project_id, p.kind, p.agent_id, p.text, p.occurred_at,
-            p.ended_at, p.end_error, p.occurred_at::text || ' ' || p.session_id || '/' || p.id as cursor
+            p.ended_at, p.end_error, p.occurred_at::text || '~' || p.session_id || '/' || p.id as cursor
         from mem_user_prompts p join mem_sessions s on s.id = p.session_id
         where (%(session_id)s::text is null or p.session_id = %(session_id)s)
             and (%(project_id)s::bigint is null or s.project_id = %(project_id)s)

@@ -53,10 +53,12 @@ class Memory:
             thread.join(FINISH_S)
         self._close()
 
-    def warm(self) -> None:
-        """Begin to open the database and to load the model, in the background. What fails is tried again, and
-        told, when it is needed."""
+    def open_early(self) -> None:
+        """Begin to open the database, in the background. What fails is tried again, and told, when needed."""
         self._begin(self._opened)
+
+    def load_early(self) -> None:
+        """Begin to load the embedding model, in the background."""
         self._begin(self.embedder)
 
     def run(self, operation: Callable[[Connection, int], T]) -> T:

@@ -194,7 +194,7 @@ class Conversation:
                 texts.append(block["text"])
         text = "\n".join(texts)
         if text.startswith(_INTERRUPTED):
-            yield TurnEnd(error=INTERRUPTED)
+            yield TurnEnd(error=INTERRUPTED) if self._is_new(record, text) else COPY
         elif results:
             if text:
                 yield BESIDE_RESULT
@@ -275,7 +275,6 @@ class Conversation:
                 yield THINKING if kind in ("thinking", "redacted_thinking") else BLOCK
 
     def _message(self, record: Record, text: str) -> Iterator[Body | str]:
-        key = (record["timestamp"], text)
         message = record["message"]
         if record.get("isApiErrorMessage"):
             yield TurnEnd(error=failure(record.get("error"), text))
@@ -283,10 +282,9 @@ class Conversation:
             yield CLIENTS_TEXT
         elif not text:
             yield EMPTY
-        elif key in self._texts:
+        elif not self._is_new(record, text):
             yield COPY
         else:
-            self._texts[key] = self._places[record["uuid"]]
             response = message.get("id") or record["uuid"]
             usage = None if response in self._metered else message.get("usage")
             self._metered.add(response)
@@ -316,7 +314,12 @@ class Conversation:
             given = attachment["prompt"]
             text = fence.strip(given if isinstance(given, str) else output.of_blocks(given))
             subagent = self._places[record["uuid"]].subagent_id
-            yield Prompt(text=text, kind="subagent" if subagent else prompt_kind(text)) if text else EMPTY
+            kind = "subagent" if subagent else prompt_kind(text)
+            yield Prompt(text=text, kind=kind) if self._is_new(record, text) else COPY
+
+    def _is_new(self, record: Record, text: str) -> bool:
+        key = (record["timestamp"], text)
+        return key not in self._texts and bool(self._texts.setdefault(key, self._places[record["uuid"]]))
 
     def _system(self, record: Record) -> Iterator[Body | str]:
         yield TurnEnd() if record.get("subtype") == "turn_duration" else SYSTEM

@@ -56,17 +56,19 @@ def find_private(text: str) -> Iterator[Span]:
 
 
 def find(source: Source) -> Iterator[Span]:
-    if b"<private" in source.low:
-        yield from find_private(source.text)
-    if b"private key" in source.low:
-        yield from _pem(source.text)
-    if b"private-lines" in source.low:
-        for match in PUTTY.finditer(source.text):
-            yield Span(*match.span("secret"), "private-key", RANK)
-    if b"secret" in source.low and b"kind" in source.low:
-        yield from _manifests(source.text)
-    if b'"kty"' in source.low or b"'kty'" in source.low:
-        for match in JSON_WEB_KEY.finditer(source.text):
+    low, text = source.low, source.text
+    if b"private" in low:
+        if b"<private" in low:
+            yield from find_private(text)
+        if b"private key" in low:
+            yield from _pem(text)
+        if b"private-lines" in low:
+            for match in PUTTY.finditer(text):
+                yield Span(*match.span("secret"), "private-key", RANK)
+    if b"secret" in low and b"kind" in low:
+        yield from _manifests(text)
+    if b"kty" in low:
+        for match in JSON_WEB_KEY.finditer(text):
             yield Span(*match.span("value"), "private-key", RANK)
 
 

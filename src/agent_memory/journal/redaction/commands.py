@@ -11,34 +11,40 @@ from agent_memory.journal.redaction.values import is_literal
 RANK = 3
 
 WORD = r"""(?:'(?P<a>[^'\n]{1,512})'|\\?"(?P<b>[^"\\\n]{1,512})|(?P<c>[^\s'"\\;|&<>]{1,512}))"""
-USER = r"""(?:-u|--user|--proxy-user|-U|-a|--auth)(?:[ \t]+|=)?"""
+USER_AND_PASSWORD = r"""\\?[\"']?[^\s:\"'\\]{0,128}:(?P<c>[^\s\"'\\]{1,512})"""
+QUOTED = r"""\s+\\?(?:['"])(?P<c>[^'"\\\n]{1,512})"""
 
+# The option is found first: it is rarer than the commands' names. Then the command has to stand before it.
 OPTIONS = (
-    (b"curl", "password", re.compile(rf"\s{USER}(?P<q>\\?[\"']?)[^\s:\"'\\]{{0,128}}:(?P<c>[^\s\"'\\]{{1,512}})")),
-    (b"mysql", "password", re.compile(rf"\s-p{WORD}")),
-    (b"mariadb", "password", re.compile(rf"\s-p{WORD}")),
-    (b"sshpass", "password", re.compile(rf"\s-p[ \t]*{WORD}")),
-    (b"redis-cli", "password", re.compile(rf"\s(?:-a|--pass)[ \t]+{WORD}")),
-    (b" login ", "password", re.compile(rf"\s-p(?:[ \t]+|=)?{WORD}")),
-    (b"htpasswd", "password", re.compile(rf"\s-\w*b\w*[ \t]+\S+[ \t]+\S+[ \t]+{WORD}")),
-    (b"openssl", "password", re.compile(r"\s-pass(?:in|out)?[ \t]+[\"']?pass:(?P<c>[^\s\"'\\]{1,512})")),
-    (b"identified by", "password", re.compile(r"""\s+(?:password\s+)?\\?(?P<q>['"])(?P<c>[^'"\\\n]{1,512})""", re.IGNORECASE)),
-    (b"identified with", "password", re.compile(r"""\s+\S+\s+(?:by|as)\s+\\?(?P<q>['"])(?P<c>[^'"\\\n]{1,512})""", re.IGNORECASE)),
+    (b" -p", r"(?:mysql\w*|mariadb[\w-]*)\b", rf"-p{WORD}"),
+    (b" -p", r"sshpass\b", rf"-p[ \t]*{WORD}"),
+    (b" -p", r"\w\s+login\b", rf"-p(?:[ \t]+|=)?{WORD}"),
+    (b" -p", r"openssl\b", r"-pass(?:in|out)?[ \t]+[\"']?pass:(?P<c>[^\s\"'\\]{1,512})"),
+    (b" -u", r"curl\b", rf"-u[ \t]*{USER_AND_PASSWORD}"),
+    (b" --user", r"curl\b", rf"--user(?:[ \t]+|=){USER_AND_PASSWORD}"),
+    (b" --proxy-user", r"curl\b", rf"--proxy-user(?:[ \t]+|=){USER_AND_PASSWORD}"),
+    (b" -a", r"redis-cli\b", rf"-a[ \t]+{WORD}"),
+    (b" -a", r"\bhttps?\b", rf"-a[ \t]+{USER_AND_PASSWORD}"),
+    (b"identified by", r"", rf"identified by(?:\s+password)?{QUOTED}"),
+    (b"identified with", r"", rf"identified with\s+\S+\s+(?:by|as){QUOTED}"),
 )
-# The rest of the command, over lines continued by a backslash.
-COMMAND = re.compile(r"(?:[^\n\\]|\\[^\n]|\\\n){0,2000}+")
+# The command up to its option, over lines continued by a backslash; a new command begins after ; | & or a line's end.
+COMMAND = r"(?:[^\n;|&\\]|\\[^\n]|\\\n)*"
+COMPILED = [
+    (needle, re.compile(rf"{command}{COMMAND}\Z") if command else None, re.compile(option, re.IGNORECASE))
+    for needle, command, option in OPTIONS
+]
+LONGEST_COMMAND = 400
 
 
 def find(source: Source) -> Iterator[Span]:
     text = source.text
-    for needle, kind, option in OPTIONS:
-        done = 0
+    for needle, command, option in COMPILED:
         for hit in source.hits(needle):
-            if hit < done:
+            at = hit + (needle[0] == 32)
+            match = option.match(text, at)
+            if not match or (command and not command.search(text, max(0, hit - LONGEST_COMMAND), hit)):
                 continue
-            at = hit + len(needle.rstrip())
-            done = COMMAND.match(text, at).end()  # type: ignore[union-attr]
-            for match in option.finditer(text, at, done):
-                start, end = next(match.span(group) for group in ("a", "b", "c") if match.groupdict().get(group))
-                if is_literal(text[start:end]) and end - start >= 3:
-                    yield Span(start, end, kind, RANK)
+            start, end = next(match.span(group) for group in ("a", "b", "c") if match.groupdict().get(group))
+            if is_literal(text[start:end]) and end - start >= 3:
+                yield Span(start, end, "password", RANK)

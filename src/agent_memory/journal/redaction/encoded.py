@@ -17,7 +17,13 @@ PRINTABLE = re.compile(rb"[\t\r\n -~]*\Z")
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 # `ghp_abc\` at a line's end, `"ghp_abc" + "def"`, `"ghp_abc"` above `"def"`: a literal that goes on.
-CUT = re.compile(r"""(?<=[\w+/=.-]{4})(?:\\\r?\n[ \t]*|(?P<q>["'])[ \t]*(?:[+.&][ \t]*(?:\\?\r?\n[ \t]*)?|\\?\r?\n[ \t]*(?:[+.&][ \t]*)?)(?P=q))(?=[\w+/=.-]{4})""")
+CUT = re.compile(
+    r"""[\\"'](?<=[\w+/=.-]{4}.)
+        (?:(?<=\\)\r?\n[ \t]*
+          |(?:(?<=(")) | (?<=(')))[ \t]*(?:[+.&][ \t]*(?:\\?\r?\n[ \t]*)?|\\?\r?\n[ \t]*(?:[+.&][ \t]*)?)(?:(?(1)"|(?(2)')))
+        )(?=[\w+/=.-]{4})""",
+    re.VERBOSE,
+)
 AROUND = 256  # characters before and after a cut that may belong to it
 
 
@@ -55,8 +61,6 @@ def _is_text(head: bytes) -> bool:
 def find_cut(source: Source, find: Callable[[Source], list[Span]]) -> Iterator[Span]:
     """What is a secret only once the pieces are put together."""
     text = source.text
-    if "\\\n" not in text and "\\\r" not in text and not re.search(r"""["'][ \t]*[+.&\n\\]""", text):
-        return
     cuts = list(CUT.finditer(text))
     at = 0
     while at < len(cuts):

@@ -17,7 +17,7 @@ from agent_memory.journal.redaction.values import Place, is_secret
 RANK = 4
 
 # Each name that `names.given_away` knows has one of these in it.
-NEEDLES = (b"pass", b"pwd", b"secret", b"token", b"key", b"cred", b"auth", b"sig=", b"signature=", b"jwt", b"pw")
+NEEDLES = (b"pass", b"pw", b"secret", b"token", b"key", b"cred", b"auth", b"sig")
 
 NAME_BYTES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
 LONGEST_NAME = 64

@@ -27,7 +27,7 @@ WEBHOOK = re.compile(
 )
 
 AUTHORIZATION = re.compile(
-    r"""ization\\{0,6}["'`]?\]?[ \t]*(?:=>|[:=,])[ \t]*(?:[fFbBrR]{0,2}\\{0,6}["'`])?[ \t]*
+    r"""orization\\{0,6}["'`]?\]?[ \t]*(?:=>|[:=,])[ \t]*(?:[fFbBrR]{0,2}\\{0,6}["'`])?[ \t]*
         (?:(?P<scheme>bearer|basic|token|apikey|api-key|key|digest|jwt|ssws|geniekey|splunk|bot|oauth|negotiate|discogs)(?:[ \t]+|=))?""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -71,8 +71,8 @@ def _urls(source: Source) -> Iterator[Span]:
 
 def _authorizations(source: Source) -> Iterator[Span]:
     text = source.text
-    for hit in source.hits(b"author"):
-        header = AUTHORIZATION.match(text, hit + len("author"))
+    for hit in source.hits(b"auth"):
+        header = AUTHORIZATION.match(text, hit + len("auth"))
         if not header:
             continue
         credential = CREDENTIAL.match(text, header.end())

@@ -23,7 +23,7 @@ class Span(NamedTuple):
 class Source:
     """A text in the three forms that the finders read. All three have the same offsets."""
 
-    __slots__ = ("low", "raw", "text")
+    __slots__ = ("_hits", "low", "raw", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -31,14 +31,23 @@ class Source:
         # What is not Latin-1 becomes "?", which no name and no token contains.
         self.raw = text.encode("latin-1", "replace")
         self.low = self.raw.lower()
+        self._hits: dict[bytes, list[int]] = {}
 
-    def hits(self, needle: bytes) -> Iterator[int]:
+    def hits(self, needle: bytes) -> list[int]:
         """Where the lower-case needle stands, in whatever case."""
-        find, step = self.low.find, len(needle)
-        at = find(needle)
-        while at >= 0:
-            yield at
-            at = find(needle, at + step)
+        if needle not in self.low:
+            return NOWHERE
+        if (places := self._hits.get(needle)) is None:
+            places = self._hits[needle] = []
+            find, step = self.low.find, len(needle)
+            at = find(needle)
+            while at >= 0:
+                places.append(at)
+                at = find(needle, at + step)
+        return places
+
+
+NOWHERE: list[int] = []
 
 
 def runs(classes: bytes, shortest: int) -> Iterator[tuple[int, int]]:

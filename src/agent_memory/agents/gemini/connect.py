@@ -1,0 +1,73 @@
+"""Our hooks and our MCP server in Gemini CLI's settings, one file, and out of it again."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agent_memory.agents import entries, hook_groups, settings_file
+from agent_memory.agents.entries import JSON_WITH_COMMENTS, Scope
+from agent_memory.agents.gemini.payload import AGENT
+from agent_memory.agents.settings_file import Change
+from agent_memory.errors import AgentMemoryError
+
+TIMEOUTS = {
+    "SessionStart": 10_000,
+    "BeforeAgent": 5_000,
+    "AfterTool": 5_000,
+    "AfterAgent": 5_000,
+    "SessionEnd": 10_000,
+}
+"""Milliseconds after which Gemini CLI gives a hook up; it takes about 10. The other events tell nothing that these do not,
+and a client that starts no process for them is the quicker one."""
+
+
+def changes(scope: Scope, project: Path, *, remove: bool = False) -> list[Change]:
+    """What connecting, or disconnecting (`remove`), would change; empty where nothing is to do. AgentMemoryError where
+    the file cannot be read or understood."""
+    folder = project if scope == "project" else Path.home()
+    file = folder / ".gemini" / "settings.json"
+    add, take_out = partial(_connected, file), partial(_disconnected, file)
+    if remove:
+        return settings_file.removal(file, add, take_out, parse=JSON_WITH_COMMENTS.parse)
+    return settings_file.addition(file, add, take_out, mode=0o600 if scope == "user" else 0o644)
+
+
+def _connected(file: Path, text: str) -> str:
+    command = entries.hook_command(AGENT)
+    handlers = {
+        event: {"name": entries.SERVER, "type": "command", "command": command, "timeout": timeout}
+        for event, timeout in TIMEOUTS.items()
+    }
+    there = _servers(file, text).get(entries.SERVER)
+    if there is not None and not _runs_ours(there):
+        raise AgentMemoryError(
+            f"{file} has an MCP server named “{entries.SERVER}” that is not ours.",
+            "Rename or remove it, then try again.",
+        )
+    if there != entries.server():
+        text = JSON_WITH_COMMENTS.put(text, ("mcpServers", entries.SERVER), entries.server())
+    return hook_groups.hooked(file, text, handlers, JSON_WITH_COMMENTS)
+
+
+def _disconnected(file: Path, text: str, original: dict[str, Any] | None = None) -> str:
+    text = hook_groups.unhooked(file, text, original or {}, JSON_WITH_COMMENTS)
+    if _runs_ours(_servers(file, text).get(entries.SERVER)):
+        text = JSON_WITH_COMMENTS.remove(text, ("mcpServers", entries.SERVER))
+        if not _servers(file, text) and "mcpServers" not in (original or {}):
+            text = JSON_WITH_COMMENTS.remove(text, ("mcpServers",))
+    return text
+
+
+def _servers(file: Path, text: str) -> dict[str, Any]:
+    servers = JSON_WITH_COMMENTS.parse(file, text).get("mcpServers", {})
+    if not isinstance(servers, dict):
+        raise AgentMemoryError(
+            f"In {file}, `mcpServers` is no JSON object.", "Nothing was changed. Mend the file, then try again."
+        )
+    return servers
+
+
+def _runs_ours(server: Any) -> bool:
+    return isinstance(server, dict) and entries.MODULE in (server.get("args") or [])

@@ -1,0 +1,252 @@
+"""The REST API on a real database, through the real application: who gets in, what comes back, how it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from agent_memory import paths, settings
+from agent_memory.capture import spool
+from agent_memory.database import server
+from agent_memory.observations import worker
+from agent_memory.service import app, health
+from agent_memory.service.state import State
+from tests.integration.test_drain import payload
+
+TOKEN = "a-token-for-this-test"
+
+
+@pytest.fixture
+def state(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
+    monkeypatch.setenv("AGENT_MEMORY_TOKEN", TOKEN)
+    with server.open_pool(database_url, size=4) as pool:
+        yield State(settings.load(), pool)
+
+
+@pytest.fixture
+def api(state: State) -> Iterator[TestClient]:
+    """A caller over TCP with the owner's token."""
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with TestClient(app.create(state), base_url="http://127.0.0.1:3377", headers=headers) as client:
+        yield client
+
+
+def remember(state: State) -> None:
+    """What the worker would do."""
+    with state.pool.connection() as conn:
+        while worker.run_once(conn, state.embedder()):
+            pass
+
+
+def test_without_the_token_tcp_gives_nothing_but_health(api: TestClient) -> None:
+    for shown in (
+        {"authorization": ""},
+        {"authorization": "Bearer wrong"},
+        {"authorization": f"Basic {TOKEN}"},
+    ):
+        refused = api.get("/api/prompts", headers=shown)
+        assert refused.status_code == 401
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert "token" in refused.json()["remedy"]
+        assert api.get("/api/health", headers=shown).status_code == 200
+    assert api.get("/api/prompts").status_code == 200
+
+
+def test_an_agents_name_opens_nothing(api: TestClient) -> None:
+    named = {"authorization": "", "x-agent-name": "claude"}
+    assert api.post("/api/queue", content=b"{}", headers=named).status_code == 401
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", ""])
+def test_a_foreign_host_name_is_refused_even_with_the_token(api: TestClient, host: str) -> None:
+    assert api.get("/api/health", headers={"host": host}).status_code == 403
+
+
+def test_a_web_page_elsewhere_is_refused(api: TestClient) -> None:
+    assert api.get("/api/prompts", headers={"origin": "https://evil.example"}).status_code == 403
+    assert api.get("/api/prompts", headers={"origin": "null"}).status_code == 403
+    assert api.get("/api/prompts", headers={"origin": "http://localhost:3377"}).status_code == 200
+
+
+def test_a_raw_payload_is_stored_when_the_answer_comes(api: TestClient) -> None:
+    said = payload("UserPromptSubmit", prompt="Fix the login")
+    assert api.post("/api/queue", json=said, headers={"x-agent-name": "claude"}).status_code == 202
+    (prompt,) = api.get("/api/prompts", params={"session_id": said["session_id"]}).json()["items"]
+    assert (prompt["text"], prompt["prompt_id"]) == ("Fix the login", "p1")
+    session = api.get(f"/api/sessions/{said['session_id']}").json()
+    assert (session["agent"], session["prompts"]) == ("claude", 1)
+
+
+@pytest.mark.parametrize(
+    ("raw", "agent"), [(b"", "claude"), (b"[]", "claude"), (b"{}", "claude"), (b"{}", "nobody-knows-it")]
+)
+def test_a_payload_that_makes_no_sense_is_refused_with_the_reason(
+    api: TestClient, raw: bytes, agent: str
+) -> None:
+    refused = api.post("/api/queue", content=raw, headers={"x-agent-name": agent})
+    assert refused.status_code == 422
+    assert refused.json()["detail"]
+
+
+def test_tool_calls_come_newest_first_page_by_page(api: TestClient) -> None:
+    for n in range(7):
+        api.post(
+            "/api/queue",
+            json=payload("PostToolUse", tool_name="Bash", tool_use_id=f"t{n}", tool_input={"n": n}),
+        )
+    seen: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = api.get("/api/tool-calls", params={"limit": 3} | ({"cursor": cursor} if cursor else {})).json()
+        seen += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert [call["tool_input"]["n"] for call in seen] == [6, 5, 4, 3, 2, 1, 0]
+    wanted = set("id session_id tool_use_id tool_name tool_input output success error duration_ms".split())  # noqa: SIM905
+    assert wanted | {"prompt_id", "agent_id", "occurred_at"} <= set(seen[0])
+
+
+def test_prompts_come_newest_first_page_by_page(api: TestClient) -> None:
+    for n in range(5):
+        api.post("/api/prompts", json={"session_id": "s", "text": f"prompt {n}", "cwd": "/home/dev/shop"})
+    first = api.get("/api/prompts", params={"limit": 2}).json()
+    second = api.get("/api/prompts", params={"limit": 10, "cursor": first["next_cursor"]}).json()
+    texts = [row["text"] for row in first["items"] + second["items"]]
+    assert texts == [f"prompt {n}" for n in (4, 3, 2, 1, 0)]
+
+
+def test_a_session_of_an_agent_of_ones_own(api: TestClient) -> None:
+    made = api.post(
+        "/api/sessions", json={"session_id": "mine", "agent": "robot", "project": "/home/dev/shop"}
+    )
+    assert made.status_code == 201
+    assert made.json()["project"] == "path:/home/dev/shop"
+    api.post("/api/prompts", json={"session_id": "mine", "text": "hello", "agent": "robot"})
+    ended = api.patch(
+        "/api/sessions/mine", json={"ended_at": "2999-01-01T00:00:00Z", "end_reason": "done"}
+    ).json()
+    assert (ended["end_reason"], ended["prompts"]) == ("done", 1)
+    assert api.get("/api/sessions/nobody").status_code == 404
+
+
+def test_what_was_saved_is_recalled_with_its_sources_and_nothing_else_is(
+    api: TestClient, state: State
+) -> None:
+    notes = [
+        {
+            "project": "/home/dev/shop",
+            "text": "Staging runs Postgres 16 behind pgbouncer.",
+            "external_id": "a",
+        },
+        {"project": "/home/dev/other", "text": "Staging runs MySQL 8.", "external_id": "a"},
+    ]
+    ids = api.post("/api/observations", json=notes).json()["ids"]
+    assert api.post("/api/observations", json=notes).json()["ids"] == ids
+    remember(state)
+    question = {"query": "which database does staging run?", "project": "/home/dev/shop"}
+    answer = api.post("/api/recall", json=question).json()
+    assert [hit["id"] for hit in answer["hits"]] == [ids[0]]
+    assert answer["legs"] == ["text", "vector"]
+    assert set("id kind title text occurred_at score session_id external_id sources".split()) <= set(
+        answer["hits"][0]
+    )  # noqa: SIM905
+    nothing = api.post("/api/recall", json=question | {"query": "kubernetes ingress certificates"}).json()
+    assert (nothing["hits"], nothing["abstained"]) == ([], True)
+    assert api.post("/api/observations/search", json=question).json()["entries"][0]["id"] == ids[0]
+    assert api.get(f"/api/observations/{ids[0]}").json()["text"] == notes[0]["text"]
+    listed = api.get("/api/observations", params={"project": "/home/dev/shop"}).json()["items"]
+    assert [entry["id"] for entry in listed] == [ids[0]]
+
+
+def test_a_turn_is_recalled_with_the_rows_it_came_from(api: TestClient, state: State) -> None:
+    api.post("/api/queue", json=payload("UserPromptSubmit", prompt="Why does checkout time out?"))
+    call = {
+        "tool_name": "Bash",
+        "tool_use_id": "t1",
+        "tool_input": {"command": "pytest tests/test_checkout.py"},
+    }
+    api.post(
+        "/api/queue", json=payload("PostToolUseFailure", **call, error="Exit code 1\nReadTimeout in gateway")
+    )
+    api.post("/api/queue", json=payload("Stop", last_assistant_message="The gateway's read timeout is 1 s."))
+    remember(state)
+    answer = api.post(
+        "/api/recall", json={"query": "checkout gateway timeout", "project": "/home/dev/shop"}
+    ).json()
+    (hit,) = answer["hits"]
+    (stored,) = api.get("/api/tool-calls").json()["items"]
+    assert hit["sources"]["tool_calls"] == [stored["id"]]
+    assert hit["sources"]["prompts"] == ["p1"]
+    assert "ReadTimeout" in hit["text"]
+
+
+def test_a_secret_in_a_note_is_not_stored(api: TestClient, state: State) -> None:
+    secret = "ghp_" + "Q7w2kR9tLm4XzB1vHc8YpD3nFs6JgA5eUo0I"
+    api.post(
+        "/api/observations",
+        json={"project": "/home/dev/shop", "text": f"The token is {secret}", "title": secret},
+    )
+    api.post("/api/prompts", json={"session_id": "s", "text": f"use {secret}", "cwd": "/home/dev/shop"})
+    with state.pool.connection() as conn:
+        for table in ("mem_observations", "mem_observation_chunks", "mem_user_prompts"):
+            assert secret not in json.dumps(
+                conn.execute(f"select * from {table}".encode()).fetchall(), default=str
+            )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("post", "/api/recall", {"query": "x"}),
+        ("post", "/api/recall", {"query": "x", "project": "/p", "k": 0}),
+        ("post", "/api/observations", {"project": "/home/dev/shop", "text": ""}),
+        ("post", "/api/observations", {"project": "/home/dev/shop", "text": "x" * 20_001}),
+        ("get", "/api/prompts?limit=0", None),
+        ("get", "/api/tool-calls?cursor=x", None),
+    ],
+)
+def test_a_misshapen_request_says_what_to_correct(api: TestClient, method: str, path: str, body: Any) -> None:
+    refused = api.request(method, path, json=body)
+    assert refused.status_code == 422
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert {"type", "title", "status", "detail", "remedy"} <= set(refused.json())
+
+
+def test_an_unknown_project_is_said_and_not_taken_for_all(api: TestClient) -> None:
+    for path in ("/api/prompts", "/api/tool-calls", "/api/timeline", "/api/observations"):
+        assert api.get(path, params={"project": "/nowhere"}).status_code == 404
+    assert api.post("/api/recall", json={"query": "x", "project": "/nowhere"}).status_code == 404
+    assert api.get("/api/nowhere").status_code == 404
+
+
+def test_health_says_what_is_wrong(api: TestClient, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    well = api.get("/api/health").json()
+    assert (well["status"], well["problems"]) == ("ok", [])
+    assert set(well["spool"]) >= {"pending", "bad"}
+    assert set(well["queue"]) >= {"pending", "failed", "oldest_s"}
+    bad = paths.make_private(paths.spool_new()) / "nonsense"
+    bad.write_bytes(b"x")
+    spool.waiting()
+    with state.pool.connection() as conn:
+        conn.execute("insert into mem_projects (identity, name) values ('path:/p', 'p')")
+        conn.execute(
+            "insert into mem_sessions (id, project_id, agent, started_at, last_event_at)"
+            " select 's', id, 'claude', now(), now() from mem_projects"
+        )
+        conn.execute(
+            "insert into mem_observation_queue (session_id, prompt_id, failed_at, enqueued_at)"
+            " values ('s', 'dead', now(), now()), ('s', 'stuck', null, now() - interval '1 hour')"
+        )
+    ill = api.get("/api/health").json()
+    assert ill["status"] == "degraded"
+    said = " ".join(ill["problems"])
+    assert "1 events could not be read" in said
+    assert "1 turns could not be made into memories" in said
+    assert "1 turns wait for the worker" in said
+    monkeypatch.setattr(health, "STUCK", 1e9)
+    assert "wait for the worker" not in " ".join(health.report(state)["problems"])
