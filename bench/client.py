@@ -28,6 +28,8 @@ CALLS = 20
 RUNS = 7
 PROMPT = "Count to twenty"
 
+AS_CONNECTED = "as connected, MCP server too"
+
 Settings = dict[str, Any]
 
 
@@ -44,12 +46,12 @@ def main() -> None:
         shutil.rmtree(root)
 
 
-def ways(settings: Settings) -> dict[str, Settings]:
-    """The ways of registering the hooks, by name."""
-    without = copy.deepcopy(settings)
+def ways(connected: Settings) -> dict[str, Settings]:
+    """The ways of registering the hooks, by name, from the settings that connecting writes."""
+    without = copy.deepcopy(connected)
     without["hooks"].pop("PreToolUse", None)
     synchronous = copy.deepcopy(without)
-    synchronous["hooks"]["PreToolUse"] = copy.deepcopy(settings["hooks"]["PostToolUse"])
+    synchronous["hooks"]["PreToolUse"] = copy.deepcopy(connected["hooks"]["PostToolUse"])
     asynchronous = copy.deepcopy(synchronous)
     for matcher in asynchronous["hooks"]["PreToolUse"]:
         for hook in matcher["hooks"]:
@@ -59,6 +61,7 @@ def ways(settings: Settings) -> dict[str, Settings]:
         "without PreToolUse": without,
         "PreToolUse synchronous": synchronous,
         "PreToolUse async": asynchronous,
+        AS_CONNECTED: connected,
     }
 
 
@@ -69,6 +72,7 @@ def measure(root: Path, runs: int) -> tuple[dict[str, list[float]], dict[str, li
     project.mkdir()
     subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     registered = ways(connected_settings(home))
+    servers = json.loads((home / ".claude.json").read_bytes())["mcpServers"]
     seconds: dict[str, list[float]] = {way: [] for way in registered}
     stored: dict[str, list[Counter[str]]] = {way: [] for way in registered}
     script: Script = {
@@ -78,6 +82,7 @@ def measure(root: Path, runs: int) -> tuple[dict[str, list[float]], dict[str, li
         for attempt in range(runs + 1):
             for way, settings in registered.items():
                 (home / ".claude" / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+                serve(home, servers if way == AS_CONNECTED else {})
                 done = claude.run(home, project, script, PROMPT)
                 assert len(done.calls) == CALLS, done
                 events = taken(home / ".agent-memory" / "spool" / "new")
@@ -85,6 +90,13 @@ def measure(root: Path, runs: int) -> tuple[dict[str, list[float]], dict[str, li
                     seconds[way].append(done.seconds)
                     stored[way].append(events)
     return seconds, stored
+
+
+def serve(home: Path, servers: Settings) -> None:
+    """Let the client know these MCP servers and no others. It keeps its own state in the same file."""
+    file = home / ".claude.json"
+    state = json.loads(file.read_bytes()) | {"mcpServers": servers}
+    file.write_text(json.dumps(state), encoding="utf-8")
 
 
 def taken(spool: Path) -> Counter[str]:

@@ -111,7 +111,7 @@ def _insert_raw(conn: psycopg.Connection[Any], rows: list[dict[str, Any]]) -> No
 def running_service() -> Iterator[None]:
     from agent_memory.service import run
 
-    run.start_detached()
+    run.start_detached(adopt=True)
     try:
         yield
     finally:

@@ -104,7 +104,10 @@ def assignment_before_a_command(rng: Random, variable: str, secret: str) -> tupl
 
 @carrier()
 def flag(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"./deploy.sh --region eu-west-1 --{kebab(variable)}{rng.choice(' =')}{shell_word(secret)} --yes", secret)
+    return around(
+        f"./deploy.sh --region eu-west-1 --{kebab(variable)}{rng.choice(' =')}{shell_word(secret)} --yes",
+        secret,
+    )
 
 
 @carrier()
@@ -120,12 +123,17 @@ def backslash_newline(rng: Random, variable: str, secret: str) -> tuple[str, str
 
 @carrier(held_out=True)
 def trace(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"+ set -e\n+ {variable}={shell_word(secret)}\n+ ./run --verbose\nlistening on 8080\n", secret)
+    return around(
+        f"+ set -e\n+ {variable}={shell_word(secret)}\n+ ./run --verbose\nlistening on 8080\n", secret
+    )
 
 
 @carrier(held_out=True)
 def process_list(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"deploy   {rng.randint(100, 9999)}  0.3  1.1 /usr/bin/agent --{kebab(variable)}={secret}\nroot 1 init\n", secret)
+    return around(
+        f"deploy   {rng.randint(100, 9999)}  0.3  1.1 /usr/bin/agent --{kebab(variable)}={secret}\nroot 1 init\n",
+        secret,
+    )
 
 
 # Files
@@ -134,26 +142,35 @@ def process_list(rng: Random, variable: str, secret: str) -> tuple[str, str, str
 @carrier()
 def dotenv(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
     quote_mark = rng.choice(("", '"', "'")) if re.fullmatch(r"[\w.,:/+=@%-]+", secret) else '"'
-    return around(f"NODE_ENV=production\nPORT=3000\n{variable}={quote_mark}{secret}{quote_mark}\nLOG_LEVEL=debug\n", secret)
+    return around(
+        f"NODE_ENV=production\nPORT=3000\n{variable}={quote_mark}{secret}{quote_mark}\nLOG_LEVEL=debug\n",
+        secret,
+    )
 
 
 @carrier()
 def json_field(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
     name = rng.choice((snake, camel, str))(variable)
-    return around(json.dumps({"region": "eu-west-1", name: secret, "retries": 3}, indent=rng.choice((None, 2))), secret)
+    return around(
+        json.dumps({"region": "eu-west-1", name: secret, "retries": 3}, indent=rng.choice((None, 2))), secret
+    )
 
 
 @carrier()
 def json_in_json(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
     inner = json.dumps({"region": "eu-west-1", snake(variable): secret, "retries": 3})
-    return around(json.dumps({"type": "tool_result", "content": inner + "\n"}), json.dumps(json.dumps(secret))[3:-3])
+    return around(
+        json.dumps({"type": "tool_result", "content": inner + "\n"}), json.dumps(json.dumps(secret))[3:-3]
+    )
 
 
 @carrier()
 def yaml_field(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
     plain = re.fullmatch(r"[\w./+=-]+", secret)
     mark = rng.choice(("", '"', "'")) if plain else '"'
-    return around(f"service:\n  region: eu-west-1\n  {snake(variable)}: {mark}{secret}{mark}\n  retries: 3\n", secret)
+    return around(
+        f"service:\n  region: eu-west-1\n  {snake(variable)}: {mark}{secret}{mark}\n  retries: 3\n", secret
+    )
 
 
 @carrier()
@@ -170,13 +187,18 @@ def toml(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
 def compose(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
     if rng.random() < 0.5:
         return around(f"    environment:\n      - TZ=UTC\n      - {variable}={secret}\n    ports:\n", secret)
-    return around(f'    env:\n      - name: {variable}\n        value: "{secret}"\n      - name: TZ\n        value: UTC\n', secret)
+    return around(
+        f'    env:\n      - name: {variable}\n        value: "{secret}"\n      - name: TZ\n        value: UTC\n',
+        secret,
+    )
 
 
 @carrier()
 def diff(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
     sign = rng.choice("+-")
-    return around(f"@@ -1,3 +1,4 @@\n NODE_ENV=production\n{sign}{variable}={secret}\n+LOG_LEVEL=info\n", secret)
+    return around(
+        f"@@ -1,3 +1,4 @@\n NODE_ENV=production\n{sign}{variable}={secret}\n+LOG_LEVEL=info\n", secret
+    )
 
 
 @carrier()
@@ -186,30 +208,42 @@ def numbered_lines(rng: Random, variable: str, secret: str) -> tuple[str, str, s
 
 @carrier()
 def grep(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"deploy/.env.production:{rng.randint(2, 99)}:{variable}={secret}\ndeploy/README.md:3:see .env\n", secret)
+    return around(
+        f"deploy/.env.production:{rng.randint(2, 99)}:{variable}={secret}\ndeploy/README.md:3:see .env\n",
+        secret,
+    )
 
 
 @carrier(held_out=True)
 def npmrc(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"registry=https://npm.acme.test/\n//npm.acme.test/:_authToken={secret}\nalways-auth=true\n", secret)
+    return around(
+        f"registry=https://npm.acme.test/\n//npm.acme.test/:_authToken={secret}\nalways-auth=true\n", secret
+    )
 
 
 @carrier(held_out=True)
 def hcl(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'provider "acme" {{\n  region     = "eu-west-1"\n  {snake(variable)} = "{secret}"\n}}\n', secret)
+    return around(
+        f'provider "acme" {{\n  region     = "eu-west-1"\n  {snake(variable)} = "{secret}"\n}}\n', secret
+    )
 
 
 @carrier(held_out=True)
 def xml(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
     if set(secret) & set("<>&"):
         secret_form = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return around(f"<settings>\n  <{camel(variable)}>{secret_form}</{camel(variable)}>\n</settings>\n", secret_form)
+        return around(
+            f"<settings>\n  <{camel(variable)}>{secret_form}</{camel(variable)}>\n</settings>\n", secret_form
+        )
     return around(f"<settings>\n  <{camel(variable)}>{secret}</{camel(variable)}>\n</settings>\n", secret)
 
 
 @carrier(held_out=True)
 def diff_of_json(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'@@ -4,2 +4,2 @@\n   "region": "eu-west-1",\n+  "{camel(variable)}": "{secret}",\n   "retries": 3\n', secret)
+    return around(
+        f'@@ -4,2 +4,2 @@\n   "region": "eu-west-1",\n+  "{camel(variable)}": "{secret}",\n   "retries": 3\n',
+        secret,
+    )
 
 
 # Code
@@ -217,7 +251,9 @@ def diff_of_json(rng: Random, variable: str, secret: str) -> tuple[str, str, str
 
 @carrier()
 def python_constant(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'import httpx\n\n{variable} = "{secret}"\n\n\ndef main() -> None:\n    run({variable})\n', secret)
+    return around(
+        f'import httpx\n\n{variable} = "{secret}"\n\n\ndef main() -> None:\n    run({variable})\n', secret
+    )
 
 
 @carrier()
@@ -227,7 +263,9 @@ def keyword_argument(rng: Random, variable: str, secret: str) -> tuple[str, str,
 
 @carrier()
 def javascript(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"const {camel(variable)} = '{secret}';\nmodule.exports = {{ {camel(variable)} }};\n", secret)
+    return around(
+        f"const {camel(variable)} = '{secret}';\nmodule.exports = {{ {camel(variable)} }};\n", secret
+    )
 
 
 @carrier()
@@ -239,7 +277,9 @@ def concatenation(rng: Random, variable: str, secret: str) -> tuple[str, str, st
 
 @carrier(held_out=True)
 def typed_constant(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'export const {variable}: string = "{secret}";\nexport const REGION: string = "eu-west-1";\n', secret)
+    return around(
+        f'export const {variable}: string = "{secret}";\nexport const REGION: string = "eu-west-1";\n', secret
+    )
 
 
 @carrier(held_out=True)
@@ -250,12 +290,16 @@ def go_struct(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
 
 @carrier(held_out=True)
 def php(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"return ['region' => 'eu-west-1', '{snake(variable)}' => '{secret}', 'retries' => 3];\n", secret)
+    return around(
+        f"return ['region' => 'eu-west-1', '{snake(variable)}' => '{secret}', 'retries' => 3];\n", secret
+    )
 
 
 @carrier(held_out=True)
 def python_repr(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"environ({{'PATH': '/usr/bin:/bin', '{variable}': '{secret}', 'LANG': 'C.UTF-8'}})\n", secret)
+    return around(
+        f"environ({{'PATH': '/usr/bin:/bin', '{variable}': '{secret}', 'LANG': 'C.UTF-8'}})\n", secret
+    )
 
 
 # Requests and logs
@@ -270,18 +314,25 @@ def query_string(rng: Random, variable: str, secret: str) -> tuple[str, str, str
 
 @carrier()
 def bearer(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'curl -sS -H "Authorization: Bearer {secret}" https://api.acme.test/v1/me | jq .id', secret)
+    return around(
+        f'curl -sS -H "Authorization: Bearer {secret}" https://api.acme.test/v1/me | jq .id', secret
+    )
 
 
 @carrier()
 def api_key_header(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
     header = rng.choice(("X-Api-Key", "X-Auth-Token", "Api-Key", "PRIVATE-TOKEN"))
-    return around(f"curl -X POST -H '{header}: {secret}' -d @body.json https://api.acme.test/v1/items", secret)
+    return around(
+        f"curl -X POST -H '{header}: {secret}' -d @body.json https://api.acme.test/v1/items", secret
+    )
 
 
 @carrier()
 def log_line(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"2026-03-0{rng.randint(1, 9)}T12:00:07Z INFO  boot: config {snake(variable)}={secret} retries=3\n", secret)
+    return around(
+        f"2026-03-0{rng.randint(1, 9)}T12:00:07Z INFO  boot: config {snake(variable)}={secret} retries=3\n",
+        secret,
+    )
 
 
 @carrier()
@@ -292,12 +343,18 @@ def json_log(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
 
 @carrier(held_out=True)
 def http_dump(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"> GET /v1/me HTTP/2\n> host: api.acme.test\n> authorization: Bearer {secret}\n> accept: */*\n>\n< HTTP/2 200\n", secret)
+    return around(
+        f"> GET /v1/me HTTP/2\n> host: api.acme.test\n> authorization: Bearer {secret}\n> accept: */*\n>\n< HTTP/2 200\n",
+        secret,
+    )
 
 
 @carrier(held_out=True)
 def python_headers(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'requests.get(url, headers={{"Authorization": "Bearer {secret}", "Accept": "*/*"}}, timeout=5)\n', secret)
+    return around(
+        f'requests.get(url, headers={{"Authorization": "Bearer {secret}", "Accept": "*/*"}}, timeout=5)\n',
+        secret,
+    )
 
 
 @carrier()
@@ -393,12 +450,16 @@ def basic_auth(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
 
 @carrier("password")
 def connection_string(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'"Default": "Server=db.acme.test;Database=app;User Id=sa;Password={secret};Encrypt=true"', secret)
+    return around(
+        f'"Default": "Server=db.acme.test;Database=app;User Id=sa;Password={secret};Encrypt=true"', secret
+    )
 
 
 @carrier("password")
 def sql(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    verb = rng.choice(("CREATE USER app WITH PASSWORD", "ALTER ROLE app PASSWORD", "CREATE USER 'app'@'%' IDENTIFIED BY"))
+    verb = rng.choice(
+        ("CREATE USER app WITH PASSWORD", "ALTER ROLE app PASSWORD", "CREATE USER 'app'@'%' IDENTIFIED BY")
+    )
     return around(f"{verb} '{secret}';\nGRANT ALL ON app.* TO app;\n", secret)
 
 
@@ -414,7 +475,9 @@ def setter(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
 
 @carrier("password", held_out=True)
 def sshpass(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"sshpass -p {shell_word(secret)} ssh -o StrictHostKeyChecking=no deploy@10.0.0.7 uptime", secret)
+    return around(
+        f"sshpass -p {shell_word(secret)} ssh -o StrictHostKeyChecking=no deploy@10.0.0.7 uptime", secret
+    )
 
 
 @carrier("password", held_out=True)

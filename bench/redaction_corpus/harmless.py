@@ -42,7 +42,9 @@ def one_of(name: str, texts: str, *, held_out: bool = False) -> None:
 
     def make(rng: Random) -> str:
         line = rng.choice(lines).replace("\\n", "\n")
-        return "".join(rng.choice(WORDS) if c == "@" else str(rng.randint(2, 4096)) if c == "#" else c for c in line)
+        return "".join(
+            rng.choice(WORDS) if c == "@" else str(rng.randint(2, 4096)) if c == "#" else c for c in line
+        )
 
     HARMLESS.append(Harmless(name, make, held_out))
 
@@ -64,7 +66,10 @@ def sha512(rng: Random) -> str:
 
 @harmless()
 def git_log(rng: Random) -> str:
-    return "\n".join(f"{hexadecimal(rng, rng.choice((7, 40)))} {rng.choice(('fix', 'add', 'drop'))} token refresh" for _ in range(5))
+    return "\n".join(
+        f"{hexadecimal(rng, rng.choice((7, 40)))} {rng.choice(('fix', 'add', 'drop'))} token refresh"
+        for _ in range(5)
+    )
 
 
 @harmless()
@@ -74,7 +79,10 @@ def git_diff_header(rng: Random) -> str:
 
 @harmless()
 def checksum_list(rng: Random) -> str:
-    return "\n".join(f"{hexadecimal(rng, rng.choice((32, 40, 64, 128)))}  dist/{rng.choice(WORDS)}.tar.gz" for _ in range(3))
+    return "\n".join(
+        f"{hexadecimal(rng, rng.choice((32, 40, 64, 128)))}  dist/{rng.choice(WORDS)}.tar.gz"
+        for _ in range(3)
+    )
 
 
 @harmless()
@@ -111,19 +119,24 @@ def container_digest(rng: Random) -> str:
         (
             f"FROM python:3.12-slim@sha256:{hexadecimal(rng, 64)}",
             f"Digest: sha256:{hexadecimal(rng, 64)}\nStatus: Downloaded newer image for postgres:18",
-            f"{hexadecimal(rng, 12)}   acme/web:1.4.2   \"docker-entrypoint.s…\"   2 hours ago   Up 2 hours",
+            f'{hexadecimal(rng, 12)}   acme/web:1.4.2   "docker-entrypoint.s…"   2 hours ago   Up 2 hours',
         )
     )
 
 
 @harmless(held_out=True)
 def signature_of_thinking(rng: Random) -> str:
-    return json.dumps({"type": "thinking", "thinking": "", "signature": base64.b64encode(rng.randbytes(260)).decode()})
+    return json.dumps(
+        {"type": "thinking", "thinking": "", "signature": base64.b64encode(rng.randbytes(260)).decode()}
+    )
 
 
 @harmless(held_out=True)
 def asset_names(rng: Random) -> str:
-    return "\n".join(f"dist/assets/{rng.choice(WORDS)}-{draw('w', 8, rng)}.js   {rng.randint(1, 900)}.12 kB │ gzip: 4.01 kB" for _ in range(4))
+    return "\n".join(
+        f"dist/assets/{rng.choice(WORDS)}-{draw('w', 8, rng)}.js   {rng.randint(1, 900)}.12 kB │ gzip: 4.01 kB"
+        for _ in range(4)
+    )
 
 
 # Lock files
@@ -131,7 +144,18 @@ def asset_names(rng: Random) -> str:
 
 @harmless()
 def package_lock(rng: Random) -> str:
-    name = rng.choice(("js-tokens", "jsonwebtoken", "csrf-tokens", "keyv", "passport-http-bearer", "cookie", "secret-stack", rng.choice(WORDS)))
+    name = rng.choice(
+        (
+            "js-tokens",
+            "jsonwebtoken",
+            "csrf-tokens",
+            "keyv",
+            "passport-http-bearer",
+            "cookie",
+            "secret-stack",
+            rng.choice(WORDS),
+        )
+    )
     version = f"{rng.randint(0, 9)}.{rng.randint(0, 20)}.{rng.randint(0, 9)}"
     return (
         f'    "node_modules/{name}": {{\n      "version": "{version}",\n'
@@ -201,7 +225,10 @@ def public_key(rng: Random) -> str:
 
 @harmless(held_out=True)
 def hexdump(rng: Random) -> str:
-    return "\n".join(f"{line * 16:08x}  {rng.randbytes(8).hex(' ')}  {rng.randbytes(8).hex(' ')}  |................|" for line in range(4))
+    return "\n".join(
+        f"{line * 16:08x}  {rng.randbytes(8).hex(' ')}  {rng.randbytes(8).hex(' ')}  |................|"
+        for line in range(4)
+    )
 
 
 # Code

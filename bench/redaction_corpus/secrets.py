@@ -46,7 +46,9 @@ KINDS = (
     Kind("google-api-key", "AIza{w:35}", ("GOOGLE_API_KEY", "MAPS_KEY")),
     Kind("google-oauth-token", "ya29.{w:120}", ("GOOGLE_ACCESS_TOKEN",)),
     Kind("google-client-secret", "GOCSPX-{w:28}", ("GOOGLE_CLIENT_SECRET",)),
-    Kind("azure-storage-key", "{b:86}==", ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY"), needs_name=True),
+    Kind(
+        "azure-storage-key", "{b:86}==", ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY"), needs_name=True
+    ),
     Kind("azure-client-secret", "{A:3}8Q~{A:34}", ("AZURE_CLIENT_SECRET",)),
     Kind("github-token", "ghp_{A:36}", ("GITHUB_TOKEN", "GH_TOKEN")),
     Kind("github-oauth-token", "gho_{A:36}", ("GITHUB_TOKEN",)),
@@ -59,7 +61,12 @@ KINDS = (
     Kind("slack-bot-token", "xoxb-{d:12}-{d:12}-{A:24}", ("SLACK_BOT_TOKEN",)),
     Kind("slack-user-token", "xoxp-{d:12}-{d:12}-{d:12}-{h:32}", ("SLACK_TOKEN",)),
     Kind("slack-app-token", "xapp-1-{u:11}-{d:13}-{h:64}", ("SLACK_APP_TOKEN",)),
-    Kind("slack-webhook", "https://hooks.slack.com/services/T{u:10}/B{u:10}/{A:24}", ("SLACK_WEBHOOK_URL",), public="https://hooks.slack.com/services/"),
+    Kind(
+        "slack-webhook",
+        "https://hooks.slack.com/services/T{u:10}/B{u:10}/{A:24}",
+        ("SLACK_WEBHOOK_URL",),
+        public="https://hooks.slack.com/services/",
+    ),
     Kind("stripe-key", "sk_live_{A:24}", ("STRIPE_SECRET_KEY", "STRIPE_API_KEY")),
     Kind("stripe-restricted-key", "rk_live_{A:99}", ("STRIPE_API_KEY",)),
     Kind("stripe-webhook-secret", "whsec_{A:32}", ("STRIPE_WEBHOOK_SECRET",)),
@@ -85,7 +92,12 @@ KINDS = (
     Kind("brevo-key", "xkeysib-{h:64}-{A:16}", ("BREVO_API_KEY",)),
     Kind("digitalocean-token", "dop_v1_{h:64}", ("DIGITALOCEAN_TOKEN",)),
     Kind("discord-token", "MT{A:24}.{w:6}.{w:38}", ("DISCORD_TOKEN", "BOT_TOKEN")),
-    Kind("discord-webhook", "https://discord.com/api/webhooks/{d:18}/{w:68}", ("DISCORD_WEBHOOK",), public="https://discord.com/api/webhooks/"),
+    Kind(
+        "discord-webhook",
+        "https://discord.com/api/webhooks/{d:18}/{w:68}",
+        ("DISCORD_WEBHOOK",),
+        public="https://discord.com/api/webhooks/",
+    ),
     Kind("telegram-token", "{d:10}:AA{w:33}", ("TELEGRAM_BOT_TOKEN",)),
     Kind("shopify-token", "shpat_{h:32}", ("SHOPIFY_ACCESS_TOKEN",)),
     Kind("square-token", "sq0atp-{w:22}", ("SQUARE_ACCESS_TOKEN",)),
@@ -123,7 +135,9 @@ KINDS = (
     Kind("password", "{password}", ("DB_PASSWORD", "PASSWORD", "POSTGRES_PASSWORD"), needs_name=True),
 )
 
-WORDS = "sunset dragon falcon winter marble copper violet hunter shadow monkey silver garden rocket banjo".split()
+WORDS = (
+    "sunset dragon falcon winter marble copper violet hunter shadow monkey silver garden rocket banjo".split()
+)
 
 
 def make(kind: Kind, rng: Random) -> str:

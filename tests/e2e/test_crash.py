@@ -9,6 +9,8 @@ import random
 import signal
 import subprocess
 import time
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -38,7 +40,7 @@ def spool_events() -> tuple[set[str], set[str]]:
         base = {"session_id": f"session-{turn % 40}", "cwd": "/home/dev/shop", "prompt_id": f"prompt-{turn}"}
         if n % (CALLS_A_PROMPT + 1) == 0:
             prompts.add(f"prompt-{turn}")
-            payload = base | {"hook_event_name": "UserPromptSubmit", "prompt": f"Task number {turn}: tidy up"}
+            payload: dict[str, Any] = base | {"hook_event_name": "UserPromptSubmit", "prompt": f"Task number {turn}: tidy up"}
         else:
             calls.add(f"call-{n}")
             payload = base | {

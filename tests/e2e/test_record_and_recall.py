@@ -71,7 +71,7 @@ def script(project: Path) -> Script:
                 text("I look at the code and at how the service is set up."),
                 tool("Read", file_path=login),
                 tool("Bash", command="cat service.env"),
-                tool("Bash", command="grep -n TIMEOUT *.py"),
+                tool("Bash", command="grep -Hn TIMEOUT *.py"),
             ],
             [
                 tool(
@@ -199,13 +199,13 @@ def test_a_failed_call_is_a_failure_with_its_error(recorded: Recorded) -> None:
 
 
 def test_outputs_are_kept(recorded: Recorded) -> None:
-    said = {
-        recorded.call("Bash", "grep"): "login.py:1:LOGIN_TIMEOUT = 60",
-        recorded.call("Bash", "service.env"): "LOG_LEVEL=debug",
-        recorded.call("mcp__tides__high_water"): "High water at Dover",
-        recorded.call("Bash", "wc -l"): "5 login.py",
-    }
-    for call, words in said.items():
+    said = [
+        (recorded.call("Bash", "grep"), "login.py:1:LOGIN_TIMEOUT = 60"),
+        (recorded.call("Bash", "service.env"), "LOG_LEVEL=debug"),
+        (recorded.call("mcp__tides__high_water"), "High water at Dover"),
+        (recorded.call("Bash", "wc -l"), "5 login.py"),
+    ]
+    for call, words in said:
         assert words in str(recorded.row(call)["output"])
 
 

@@ -91,7 +91,7 @@ def test_a_postgres_of_the_users_own_is_used_and_migrated(
     own_server: str, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", own_server)
-    with server.connect(server.conninfo(settings.load())) as conn:
+    with server.connect(server.conninfo(settings.load(), adopt=True)) as conn:
         assert conn.info.server_version // 10_000 == 16
         assert migrate(conn)
         assert migrate(conn) == []
@@ -103,7 +103,7 @@ def test_parts_of_an_address_make_the_same_url(own_server: str, monkeypatch: pyt
     for name in ("host", "port", "user", "password"):
         monkeypatch.setenv(f"POSTGRES_{name.upper()}", str(parts[name]))
     monkeypatch.setenv("POSTGRES_DB", "memory")
-    assert server.conninfo(settings.load()) == own_server
+    assert server.conninfo(settings.load(), adopt=True) == own_server
 
 
 def test_a_server_without_pgvector_is_told_apart(own_server: str, own_programs: Path) -> None:
@@ -196,22 +196,29 @@ def test_a_projects_own_database_is_left_alone(
     with psycopg.connect(own_server, autocommit=True) as admin:
         admin.execute("create database app")
     monkeypatch.setenv("DATABASE_URL", own_server.replace("/memory", "/app"))
-    used = server.conninfo(settings.load(), agent_started=True)
+    used = server.conninfo(settings.load())
     assert used == embedded.ensure_running()
     said = capsys.readouterr().err
     assert "/app is not ours" in said
     assert len(said.splitlines()) == 1
     assert quote(PASSWORD, safe="") not in said
     assert PASSWORD not in said
-    assert server.conninfo(settings.load()).endswith("/app")
+    assert server.conninfo(settings.load(), adopt=True).endswith("/app")
 
 
 def test_a_projects_database_that_is_away_is_left_alone(
     made: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/app")
-    assert server.conninfo(settings.load(), agent_started=True) == embedded.ensure_running()
+    assert server.conninfo(settings.load()) == embedded.ensure_running()
     assert "127.0.0.1:1/app" in capsys.readouterr().err
+
+
+def test_a_database_of_ones_own_that_is_away_is_said_to_be_and_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/memory")
+    with pytest.raises(AgentMemoryError, match=r"127\.0\.0\.1:1/memory cannot be reached"):
+        server.connect(server.conninfo(settings.load()))
+    assert not paths.postgres().exists()
 
 
 def test_a_projects_database_gives_way_to_the_homes_own(
@@ -220,11 +227,11 @@ def test_a_projects_database_gives_way_to_the_homes_own(
     paths.make_private(home)
     paths.config_file().write_text(f'database_url = "{database_url}"\n')
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/app")
-    assert server.conninfo(settings.load(), agent_started=True) == database_url
+    assert server.conninfo(settings.load()) == database_url
     assert capsys.readouterr().err
     paths.config_file().unlink()
     paths.env_file().write_text(f"DATABASE_URL={database_url}\n")
-    assert server.conninfo(settings.load(), agent_started=True) == database_url
+    assert server.conninfo(settings.load()) == database_url
 
 
 def test_a_database_of_the_environment_that_holds_our_tables_is_used(
@@ -235,8 +242,8 @@ def test_a_database_of_the_environment_that_holds_our_tables_is_used(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
-    assert server.conninfo(settings.load(), agent_started=True) == database_url
+    assert server.conninfo(settings.load()) == database_url
     assert capsys.readouterr().err == ""
     stranger = make_conninfo(cluster, dbname="postgres")
     monkeypatch.setenv("DATABASE_URL", stranger)
-    assert server.conninfo(settings.load(), agent_started=True) != stranger
+    assert server.conninfo(settings.load()) != stranger

@@ -35,7 +35,7 @@ def payload(event: str, **fields: Any) -> dict[str, Any]:
 
 
 def call(event: str, tool_use_id: str, **fields: Any) -> dict[str, Any]:
-    given = {
+    given: dict[str, Any] = {
         "tool_name": "Bash",
         "tool_input": {"command": f"echo {tool_use_id}"},
         "tool_use_id": tool_use_id,

@@ -53,7 +53,10 @@ def with_ours(groups: Groups, handler: Handler) -> Groups:
     if not places:
         return [*groups, {"hooks": [handler]}]
     return [
-        {**group, "hooks": [handler if (g, h) == places[0] else other for h, other in _others(group, g, places)]}
+        {
+            **group,
+            "hooks": [handler if (g, h) == places[0] else other for h, other in _others(group, g, places)],
+        }
         if any(g == place[0] for place in places)
         else group
         for g, group in enumerate(groups)
@@ -96,6 +99,7 @@ def _hooks(path: Path, text: str, dialect: Dialect) -> dict[str, Groups]:
     hooks = dialect.parse(path, text).get("hooks", {})
     if not isinstance(hooks, dict) or not all(isinstance(groups, list) for groups in hooks.values()):
         raise AgentMemoryError(
-            f"In {path}, `hooks` is no JSON object of lists.", "Nothing was changed. Mend the file, then try again."
+            f"In {path}, `hooks` is no JSON object of lists.",
+            "Nothing was changed. Mend the file, then try again.",
         )
     return hooks

@@ -77,12 +77,16 @@ def addition(
 
 
 def removal(
-    path: Path, add: Callable[[str], str], take_out: Callable[[str, dict[str, Any]], str]
+    path: Path,
+    add: Callable[[str], str],
+    take_out: Callable[[str, dict[str, Any]], str],
+    *,
+    parse: Callable[[Path, str], dict[str, Any]] = parse,
 ) -> list[Change]:
     """Our entries out of the file at `path`, and its backup away.
 
     Where nobody has touched the file since, it becomes the backup again, byte for byte; else only our entries
-    go. `take_out` gets the file as it was before us, too.
+    go. `take_out` gets the file as it was before us, too. `parse` is for a file that is not plain JSON.
     """
     before = read(path)
     backup_path = path.with_name(path.name + BACKUP)

@@ -40,16 +40,18 @@ def put(text: str, path: Sequence[str], table: dict[str, Any]) -> str:
     text = "" if text.strip() == "{}" else text
     there = _at(tomllib.loads(text.removeprefix("\ufeff")), path)
     lines = text.splitlines(keepends=True)
-    block = _own_block(lines, path)
-    if there is None:
+    block = _block(lines, path, whole=False)
+    if block is None:
         if lines and not lines[-1].endswith("\n"):
             lines[-1] += "\n"
-        lines += ["\n"] * bool(lines) + _written(path, table)
-    elif block is not None:
-        start, end = block
-        nested = {name for name, value in there.items() if isinstance(value, dict) and _is_header(lines, [*path, name])}
-        kept = {name: value for name, value in there.items() if name not in nested}
-        lines[start:end] = _written(path, {**kept, **table})
+        lines += [*["\n"] * bool(lines), *_written(path, table)]
+    else:
+        kept = {
+            name: value
+            for name, value in (there or {}).items()
+            if not isinstance(value, dict) or _block(lines, [*path, name]) is None
+        }
+        lines[slice(*block)] = _written(path, {**kept, **table})
     return _checked("".join(lines), text, path, {**(there or {}), **table})
 
 
@@ -58,15 +60,8 @@ def remove(text: str, path: Sequence[str]) -> str:
     lines = text.splitlines(keepends=True)
     while (block := _block(lines, path)) is not None:
         start, end = block
-        while start and not lines[start - 1].strip():
+        if start and not lines[start - 1].strip():
             start -= 1
-        if not any(line.strip() for line in lines[end:]):
-            end = len(lines)
-        elif start:
-            lines.insert(start, "\n")
-            start, end = start + 1, end + 1
-            while end < len(lines) and not lines[end].strip():
-                end += 1
         del lines[start:end]
     return _checked("".join(lines), text, path, None)
 
@@ -88,23 +83,13 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _own_block(lines: Sequence[str], path: Sequence[str]) -> tuple[int, int] | None:
-    """The lines of the table's own header and values: from, to."""
-    starts = [number for number, line in enumerate(lines) if _keys(line) == list(path)]
-    return (starts[0], _end(lines, starts[0])) if starts else None
-
-
-def _block(lines: Sequence[str], path: Sequence[str]) -> tuple[int, int] | None:
-    """The lines of the table or of a table in it: from, to."""
+def _block(lines: Sequence[str], path: Sequence[str], *, whole: bool = True) -> tuple[int, int] | None:
+    """The lines of the first header and its values, from and to, of the table, or (`whole`) of a table in it."""
     for number, line in enumerate(lines):
         keys = _keys(line)
-        if keys is not None and keys[: len(path)] == list(path):
+        if keys is not None and (keys[: len(path)] if whole else keys) == list(path):
             return number, _end(lines, number)
     return None
-
-
-def _is_header(lines: Sequence[str], path: Sequence[str]) -> bool:
-    return _block(lines, path) is not None
 
 
 def _end(lines: Sequence[str], start: int) -> int:
@@ -163,5 +148,7 @@ def _checked(after: str, before: str, path: Sequence[str], table: dict[str, Any]
 
 def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
     """Without tables that hold nothing: a header's going takes the table above it along."""
-    kept = {name: _without_empty(value) if isinstance(value, dict) else value for name, value in table.items()}
+    kept = {
+        name: _without_empty(value) if isinstance(value, dict) else value for name, value in table.items()
+    }
     return {name: value for name, value in kept.items() if value != {}}

@@ -38,11 +38,11 @@ def up(
         )
         return
     if detach:
-        pid = run.start_detached(agent_started=agent_started)
+        pid = run.start_detached(adopt=not agent_started)
         typer.echo(f"agent-memory runs: {run.address(config)} (process {pid})")
     else:
         typer.echo(f"agent-memory starts at {run.address(config)}; Ctrl-C stops it.")
-        run.serve(agent_started=agent_started)
+        run.serve(adopt=not agent_started)
 
 
 def down() -> None:
@@ -72,7 +72,7 @@ def migrate() -> None:
     from agent_memory.database import migrate as migrations
     from agent_memory.database import server
 
-    with server.connect(server.conninfo(settings.load())) as conn:
+    with server.connect(server.conninfo(settings.load(), adopt=True)) as conn:
         applied = migrations.migrate(conn)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "Nothing to do.")
 

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from agent_memory.database import Connection, configuration, embedded
+from agent_memory.database import Connection, configuration, embedded, placement
 from agent_memory.errors import AgentMemoryError
 from agent_memory.settings import Settings, load_from_home
 
@@ -24,17 +24,17 @@ RECONNECT_S = 5
 Pool: TypeAlias = ConnectionPool[Connection]
 
 
-def conninfo(settings: Settings, *, agent_started: bool = False) -> str:
+def conninfo(settings: Settings, *, adopt: bool = False) -> str:
     """The connection string of the configured database, or of the embedded one, which is started.
 
-    `agent_started` says that a coding agent started this process, so that the environment is the project's. A
-    database named there is used only where it already holds our tables (docs/decisions/0003). Raises what
-    `embedded.ensure_running` raises.
+    A database that only the environment names may be the project's that the user works on, so it is used only where it
+    already holds our tables (docs/decisions/0003). `adopt` says that it may become ours: the user asked for it. Raises
+    what `embedded.ensure_running` raises.
     """
     external = settings.external_database
-    if external and agent_started:
+    if external and not adopt:
         own = load_from_home().external_database
-        if external != own and not _is_ours(external):
+        if external != own and not _is_ours(external, alone=own is None and placement.find() is None):
             instead = _where(own) if own else "the embedded one"
             print(  # noqa: T201 - an MCP server's stdout is its protocol
                 f"agent-memory: the environment's database {_where(external)} is not ours; using {instead}.",
@@ -46,6 +46,11 @@ def conninfo(settings: Settings, *, agent_started: bool = False) -> str:
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]  # libpq would mix a project's PGSERVICE or PGSSLMODE into our connections
     return embedded.ensure_running()
+
+
+def is_embedded(conninfo: str) -> bool:
+    """Whether this is the embedded server's: only ours asks whose server it talks to."""
+    return "requirepeer=" in conninfo
 
 
 def connect(conninfo: str) -> Connection:
@@ -112,13 +117,14 @@ def _completed(conninfo: str) -> str:
     )
 
 
-def _is_ours(conninfo: str) -> bool:
-    """Whether a database holds our schema. One that does not answer counts as a stranger's."""
+def _is_ours(conninfo: str, *, alone: bool) -> bool:
+    """Whether a database holds our schema. One that does not answer is taken for ours where this home has no other
+    (`alone`): else a memory would be split in two while its database is away."""
     try:
         with psycopg.connect(conninfo, connect_timeout=PROBE_TIMEOUT_S) as conn:
             return conn.execute("select to_regclass('mem_schema_migrations')").fetchone() != (None,)
     except psycopg.Error:
-        return False
+        return alone
 
 
 def _refused(conninfo: str, error: psycopg.Error) -> AgentMemoryError:

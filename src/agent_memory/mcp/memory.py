@@ -122,7 +122,7 @@ class Memory:
             if self._closed:
                 raise AgentMemoryError("The memory is closed.", "Start the server again.")
             if self._pool is None or self._project is None:
-                conninfo = server.conninfo(self.settings, agent_started=True)
+                conninfo = server.conninfo(self.settings)
                 with server.connect(conninfo) as conn:
                     migrate(conn)
                     self._project = projects.ensure(conn, projects.identify(self._folder))

@@ -30,7 +30,7 @@ from psycopg_pool import ConnectionPool
 from agent_memory import paths, settings
 from agent_memory.capture import spool
 from agent_memory.capture.drain import drain
-from agent_memory.database import migrate, server
+from agent_memory.database import embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.service import app, health
 from agent_memory.service.state import State
@@ -63,8 +63,8 @@ def address(config: Settings) -> str:
     return f"http://127.0.0.1:{config.agent_memory_port}/"
 
 
-def serve(*, agent_started: bool = False) -> None:
-    """Run the service in this process until SIGTERM or Ctrl-C.
+def serve(*, adopt: bool) -> None:
+    """Run the service in this process until SIGTERM or Ctrl-C. `adopt`: see `server.conninfo`.
 
     Raises AgentMemoryError: one runs already, the port is taken, the database cannot be used.
     """
@@ -72,7 +72,7 @@ def serve(*, agent_started: bool = False) -> None:
     paths.make_private(paths.home())
     with _the_one_service():
         _log_to_file()
-        conninfo = server.conninfo(config, agent_started=agent_started)
+        conninfo = server.conninfo(config, adopt=adopt)
         with server.connect(conninfo) as conn:
             migrate.migrate(conn)
         settings.owner_token(config)
@@ -96,7 +96,7 @@ def serve(*, agent_started: bool = False) -> None:
                 log.info("stopped")
 
 
-def start_detached(*, agent_started: bool = False) -> int:
+def start_detached(*, adopt: bool) -> int:
     """Start the service as a process of its own and wait until it answers. Its process id.
 
     Raises AgentMemoryError with the service's own words where it does not come up.
@@ -106,7 +106,7 @@ def start_detached(*, agent_started: bool = False) -> int:
     command = [sys.executable, "-I", "-m", "agent_memory", "up"]
     with open(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         child = subprocess.Popen(
-            command + (["--agent-started"] if agent_started else []),
+            command + ([] if adopt else ["--agent-started"]),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -288,9 +288,9 @@ def _with_database(
             state.notes[name] = f"{type(error).__name__}: {error}"
             stopping.wait(wait)
             wait = min(wait * 2, RETRY_MOST)
-            if not stopping.is_set() and not state.settings.external_database:
+            if not stopping.is_set() and server.is_embedded(conninfo):
                 with contextlib.suppress(AgentMemoryError):
-                    server.conninfo(state.settings)
+                    embedded.ensure_running()
 
 
 def _watch_over_worker(state: State, conninfo: str, stopping: threading.Event) -> None:

@@ -12,49 +12,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from agent_memory.agents.claude_code import compaction, output
+from agent_memory.agents.claude_code import compaction, output, reasons
 from agent_memory.agents.claude_code.payload import AGENT, INTERRUPTED, failure, is_ours, prompt_kind
 from agent_memory.journal import fence
 from agent_memory.journal.event import AssistantMessage, Body, Event, Prompt, ToolCall, TurnEnd
 
 Record: TypeAlias = dict[str, Any]
 
-# Reasons for which something is not recorded.
-PROGRESS = "progress of a tool or a subagent: told again by its result or in its own file"
-METADATA = "the client's own bookkeeping"
-UNKNOWN = "a kind of line that is not known here"
-ATTACHMENT = "context that the client added"
-HOOK_OUTPUT = "what a hook said, our own among them"
-SYSTEM = "a notice of the client's"
-OLD_SUMMARY = "a title for the list of sessions"
-META = "written by the client in the user's name"
-COMMAND_OUTPUT = "a local command's output, which the model did not ask for"
-EDITOR_NOTE = "what the editor has open"
-THINKING = "thinking"
-IMAGE = "an image"
-BLOCK = "a block of another kind"
-EMPTY = "empty"
-CLIENTS_TEXT = "the client's text in the model's place"
-HELPER = "a helper of the client's own, such as the one that writes a compaction's summary"
-COPY = "a copy of an earlier line (a resumed or branched session)"
-ORPHAN = "a result whose call is not in this file"
-BESIDE_RESULT = "text beside a tool's result"
-MALFORMED = "not a whole record"
-
-_METADATA = frozenset(
-    (
-        *("agent-color", "agent-name", "agent-setting", "ai-title", "api-request", "api-request-blob"),
-        *("api-request-shape", "atis-latch", "attribution-snapshot", "bridge-session", "content-replacement"),
-        *("continued-in", "cost-state", "custom-title", "data-flow-incomplete", "data-flow-records"),
-        *("derived-from", "dev-mods", "ended-by-model", "file-history-delta", "file-history-snapshot"),
-        *("fork-context-ref", "frame-link", "history-suppression", "isolation-latch", "last-prompt"),
-        *("memory-mode", "mode", "observer-ref", "permission-mode", "pr-link", "queue-operation"),
-        *("relocated", "resume-head-vouch", "session-owner", "tag", "tools-used", "worktree-state"),
-    )
-)
 _NOTES = ("<ide_opened_file>", "<ide_selection>", "<ide_diagnostics>", "<system-reminder>")
 _OUTPUTS = ("<local-command-stdout>", "<local-command-stderr>", "<bash-stdout>", "<bash-stderr>")
-_INTERRUPTED = "[Request interrupted by user"
+_INTERRUPTED = re.compile(r"\A\[Request interrupted by user[^\]\n]*\]\s*")
 # `a<label>-<hex>`: a fork of the conversation that the client runs for itself, not a subagent that the model
 # asked for.
 _HELPER = re.compile(
@@ -102,24 +69,21 @@ class Conversation:
 
     def read(self, record: Record) -> tuple[list[Event], list[str]]:
         """The record's events, and the reasons for what in it is not recorded. Never both empty."""
-        uuid = record.get("uuid")
-        kind = record.get("type")
+        uuid, kind = record.get("uuid"), record.get("type")
         if not isinstance(uuid, str):
-            return [], [_reason_without_uuid(kind)]
+            return [], [reasons.MALFORMED if kind in _READERS else reasons.of_bookkeeping(kind)]
         if uuid in self._places:  # `/branch` of some versions writes a record twice
-            return [], [COPY]
-        place = self._places[uuid] = self._place(record)
-        if kind == "progress":
-            return [], [PROGRESS]
-        if kind not in _READERS:
-            return [], [METADATA if kind in _METADATA else UNKNOWN]
-        if place.subagent_id and _HELPER.fullmatch(place.subagent_id):
-            return [], [HELPER]
+            return [], [reasons.COPY]
         try:
+            place = self._places[uuid] = self._place(record)
+            if kind not in _READERS:
+                return [], [reasons.of_bookkeeping(kind)]
+            if place.subagent_id and _HELPER.fullmatch(place.subagent_id):
+                return [], [reasons.HELPER]
             at = datetime.fromisoformat(record["timestamp"])
             told = list(_READERS[kind](self, record))
         except (AttributeError, KeyError, TypeError, ValueError):
-            return [], [MALFORMED]
+            return [], [reasons.MALFORMED]
         place = self._places[uuid]
         if not place.subagent_id:
             self._last = place
@@ -171,10 +135,14 @@ class Conversation:
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         if record.get("isCompactSummary"):
             text = fence.strip(compaction.summary(output.of_blocks(blocks)))
-            yield AssistantMessage(text=text, kind="compact_summary", uuid=record["uuid"]) if text else EMPTY
+            yield (
+                AssistantMessage(text=text, kind="compact_summary", uuid=record["uuid"])
+                if text
+                else reasons.EMPTY
+            )
             return
         if record.get("isMeta") or record.get("isVisibleInTranscriptOnly") or record.get("isVirtual"):
-            yield META
+            yield reasons.META
             return
         texts, pictures = [], []
         results = False
@@ -185,33 +153,34 @@ class Conversation:
                 yield self._result(record, block)
             elif kind == "image":
                 pictures.append(output.of_blocks([block]))
-                yield IMAGE
+                yield reasons.IMAGE
             elif kind != "text":
-                yield BLOCK
+                yield reasons.BLOCK
             elif len(blocks) > 1 and block["text"].lstrip().startswith(_NOTES):
-                yield EDITOR_NOTE
+                yield reasons.EDITOR_NOTE
             else:
                 texts.append(block["text"])
-        text = "\n".join(texts)
-        if text.startswith(_INTERRUPTED):
-            yield TurnEnd(error=INTERRUPTED) if self._is_new(record, text) else COPY
+        said = "\n".join(texts)
+        text = _INTERRUPTED.sub("", said)
+        if said and not text:
+            yield TurnEnd(error=INTERRUPTED) if self._is_new(record, said) else reasons.COPY
         elif results:
             if text:
-                yield BESIDE_RESULT
+                yield reasons.BESIDE_RESULT
         elif text or pictures:
             yield self._prompt(record, text or "\n".join(pictures))
         else:
-            yield EMPTY
+            yield reasons.EMPTY
 
     def _prompt(self, record: Record, text: str) -> Body | str:
         if text.startswith(_OUTPUTS):
-            return COMMAND_OUTPUT
+            return reasons.COMMAND_OUTPUT
         text = fence.strip(text)
         uuid = record["uuid"]
         key = (record["timestamp"], text)
         if key in self._texts:
             self._places[uuid] = self._texts[key]
-            return COPY
+            return reasons.COPY
         subagent_id = self._places[uuid].subagent_id
         if subagent_id:
             prompt_id = record.get("promptId") or self._last.prompt_id or uuid
@@ -233,10 +202,10 @@ class Conversation:
     def _result(self, record: Record, block: dict[str, Any]) -> Body | str:
         call_id = block["tool_use_id"]
         if call_id not in self._calls:
-            return ORPHAN
+            return reasons.ORPHAN
         call = self._calls[call_id]
         if call is None:
-            return COPY
+            return reasons.COPY
         self._calls[call_id] = None
         structured = record.get("toolUseResult")
         content = block.get("content")
@@ -263,27 +232,28 @@ class Conversation:
         message = record["message"]
         content = message["content"]
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        if not blocks:
-            yield EMPTY
+        texts = [block["text"] for block in blocks if block["type"] == "text"]
+        if texts or not blocks:
+            yield from self._message(record, fence.strip("\n\n".join(texts)).strip())
         for block in blocks:
             kind = block["type"]
             if kind == "text":
-                yield from self._message(record, fence.strip(block["text"]).strip())
-            elif kind == "tool_use":
+                continue
+            if kind == "tool_use":
                 yield self._call(block)
             else:
-                yield THINKING if kind in ("thinking", "redacted_thinking") else BLOCK
+                yield reasons.THINKING if kind in ("thinking", "redacted_thinking") else reasons.BLOCK
 
     def _message(self, record: Record, text: str) -> Iterator[Body | str]:
         message = record["message"]
         if record.get("isApiErrorMessage"):
             yield TurnEnd(error=failure(record.get("error"), text))
         elif message.get("model") == "<synthetic>":
-            yield CLIENTS_TEXT
+            yield reasons.CLIENTS_TEXT
         elif not text:
-            yield EMPTY
+            yield reasons.EMPTY
         elif not self._is_new(record, text):
-            yield COPY
+            yield reasons.COPY
         else:
             response = message.get("id") or record["uuid"]
             usage = None if response in self._metered else message.get("usage")
@@ -294,7 +264,7 @@ class Conversation:
 
     def _call(self, block: dict[str, Any]) -> Body | str:
         if block["id"] in self._calls:
-            return COPY
+            return reasons.COPY
         given = block.get("input")
         call = ToolCall(
             tool_use_id=block["id"],
@@ -307,22 +277,25 @@ class Conversation:
     def _attachment(self, record: Record) -> Iterator[Body | str]:
         attachment = record["attachment"]
         if attachment["type"] != "queued_command":
-            yield HOOK_OUTPUT if attachment["type"].startswith("hook_") else ATTACHMENT
+            yield reasons.HOOK_OUTPUT if attachment["type"].startswith("hook_") else reasons.ATTACHMENT
         elif attachment.get("isMeta"):
-            yield META
+            yield reasons.META
         else:  # typed while the agent was at work: it joins the turn, and has its prompt id
             given = attachment["prompt"]
             text = fence.strip(given if isinstance(given, str) else output.of_blocks(given))
             subagent = self._places[record["uuid"]].subagent_id
             kind = "subagent" if subagent else prompt_kind(text)
-            yield Prompt(text=text, kind=kind) if self._is_new(record, text) else COPY
+            yield Prompt(text=text, kind=kind) if self._is_new(record, text) else reasons.COPY
 
     def _is_new(self, record: Record, text: str) -> bool:
         key = (record["timestamp"], text)
-        return key not in self._texts and bool(self._texts.setdefault(key, self._places[record["uuid"]]))
+        if key in self._texts:
+            return False
+        self._texts[key] = self._places[record["uuid"]]
+        return True
 
     def _system(self, record: Record) -> Iterator[Body | str]:
-        yield TurnEnd() if record.get("subtype") == "turn_duration" else SYSTEM
+        yield TurnEnd() if record.get("subtype") == "turn_duration" else reasons.SYSTEM
 
 
 _READERS = {
@@ -331,16 +304,6 @@ _READERS = {
     "attachment": Conversation._attachment,
     "system": Conversation._system,
 }
-
-
-def _reason_without_uuid(kind: Any) -> str:
-    if kind == "summary":
-        return OLD_SUMMARY
-    if kind == "progress":
-        return PROGRESS
-    if kind in _READERS:
-        return MALFORMED
-    return METADATA if kind in _METADATA else UNKNOWN
 
 
 def _error(text: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from agent_memory.agents.claude_code import records
+from agent_memory.agents.claude_code import reasons
 from agent_memory.agents.claude_code.records import Conversation
 from agent_memory.journal.event import AssistantMessage, Event, Prompt, ToolCall
 
@@ -63,13 +63,13 @@ def _lines(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
             end += len(raw)
             text = raw.strip(b"\0 \t\r\n")
             if not text:
-                yield Line(end, (), (records.EMPTY,)), {}
+                yield Line(end, (), (reasons.EMPTY,)), {}
                 continue
             record = _parse(text)
             if record is None:
                 if not raw.endswith(b"\n"):
                     return  # still being written: a part of a record is never a whole one
-                yield Line(end, (), (records.MALFORMED,)), {}
+                yield Line(end, (), (reasons.MALFORMED,)), {}
                 continue
             events, skipped = conversation.read(record)
             yield Line(end, tuple(events), tuple(skipped)), record

@@ -113,7 +113,8 @@ def _hooks(file: Path, *, remove: bool) -> list[Change]:
 def _hooked(file: Path, text: str) -> str:
     command = entries.hook_command(AGENT)
     handlers = {
-        event: {"type": "command", "command": command, "timeout": timeout} for event, timeout in TIMEOUTS.items()
+        event: {"type": "command", "command": command, "timeout": timeout}
+        for event, timeout in TIMEOUTS.items()
     }
     return hook_groups.hooked(file, text, handlers, JSON)
 

@@ -15,9 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from agent_memory.agents import json_lines
+from agent_memory.agents.codex import connect
 from agent_memory.agents.codex.records import Rollout
 from agent_memory.agents.json_lines import Line
 from agent_memory.journal.event import AssistantMessage, TurnEnd
+
+
+def default_folder() -> Path:
+    """Where Codex keeps its rollouts, a folder for each day."""
+    return connect.home() / "sessions"
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """The rollouts in `folder`, at any depth."""
+    return folder.rglob("rollout-*.jsonl")
 
 
 def read(path: Path, offset: int = 0) -> Iterator[Line]:

@@ -64,7 +64,8 @@ def _servers(file: Path, text: str) -> dict[str, Any]:
     servers = JSON_WITH_COMMENTS.parse(file, text).get("mcpServers", {})
     if not isinstance(servers, dict):
         raise AgentMemoryError(
-            f"In {file}, `mcpServers` is no JSON object.", "Nothing was changed. Mend the file, then try again."
+            f"In {file}, `mcpServers` is no JSON object.",
+            "Nothing was changed. Mend the file, then try again.",
         )
     return servers
 

@@ -6,6 +6,7 @@ as it was, to the character. Redacting twice changes nothing more.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from agent_memory.journal.redaction import blocks, commands, encoded, pairs, requests, tokens
@@ -37,7 +38,16 @@ def _find(source: Source) -> list[Span]:
     return spans
 
 
+# Most strings of a payload are short and plain: ids, paths, times. One look at them is cheaper than one for each word.
+SHORT = 256  # characters
+WORDS = re.compile(
+    b"|".join(map(re.escape, sorted({*blocks.NEEDLES, *requests.NEEDLES, *commands.NEEDLES, *pairs.NEEDLES})))
+)
+
+
 def _find_plain(source: Source) -> list[Span]:
+    if len(source.text) < SHORT and not WORDS.search(source.low):
+        return list(tokens.find(source)) if len(source.text) >= tokens.SHORTEST_RUN else []
     return [
         *blocks.find(source),
         *tokens.find(source),

@@ -11,6 +11,8 @@ from agent_memory.journal.redaction.values import is_literal
 RANK_OF_PRIVATE = 0
 RANK = 1
 
+NEEDLES = (b"private", b"secret", b"kty")
+
 PRIVATE_TAG = re.compile(r"<(?P<end>/?)private(?:\s[^<>]{0,200})?>", re.IGNORECASE)
 
 PEM_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----", re.IGNORECASE)

@@ -11,6 +11,8 @@ from agent_memory.journal.redaction.values import ABOUT_A_SECRET, is_literal, is
 
 RANK = 3
 
+NEEDLES = (b"://", b"auth", b"bearer", b"basic", b"cookie")
+
 SCHEME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-"
 USER_PASSWORD = re.compile(r"""([^\s:/@"'`<>?\#\\]{0,200}):([^\s/"'`<>\\]{1,512})@(?=[\w\[$%{(<-])""")
 # In a database's URL a careless password may hold a slash; in a web address what follows a slash is a path.
