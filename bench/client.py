@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from typing import Any
 from tests.e2e import claude
 from tests.e2e.messages_api import Script, text, tool
 
-from bench.hook import connected_settings, listening
+from bench.hook import connected_settings, listening, temporary_home
 
 CALLS = 20
 RUNS = 7
@@ -39,11 +37,8 @@ def main() -> None:
         claude.executable()
     except claude.NotAvailableError as reason:
         sys.exit(f"REAL CLAUDE CODE NOT AVAILABLE: {reason}")
-    root = Path(tempfile.mkdtemp(prefix="am-"))  # short: a unix socket's path has 107 characters at most
-    try:
-        print(table(*measure(root, runs)))
-    finally:
-        shutil.rmtree(root)
+    with temporary_home() as home:
+        print(table(*measure(home, runs)))
 
 
 def ways(connected: Settings) -> dict[str, Settings]:
@@ -65,14 +60,12 @@ def ways(connected: Settings) -> dict[str, Settings]:
     }
 
 
-def measure(root: Path, runs: int) -> tuple[dict[str, list[float]], dict[str, list[Counter[str]]]]:
+def measure(home: Path, runs: int) -> tuple[dict[str, list[float]], dict[str, list[Counter[str]]]]:
     """Seconds, and the events that reached the spool, of each run of each way."""
-    home, project = root / "home", root / "project"
-    home.mkdir()
+    project = home / "project"
     project.mkdir()
     subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     registered = ways(connected_settings(home))
-    servers = json.loads((home / ".claude.json").read_bytes())["mcpServers"]
     seconds: dict[str, list[float]] = {way: [] for way in registered}
     stored: dict[str, list[Counter[str]]] = {way: [] for way in registered}
     script: Script = {
@@ -82,21 +75,14 @@ def measure(root: Path, runs: int) -> tuple[dict[str, list[float]], dict[str, li
         for attempt in range(runs + 1):
             for way, settings in registered.items():
                 (home / ".claude" / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-                serve(home, servers if way == AS_CONNECTED else {})
-                done = claude.run(home, project, script, PROMPT)
+                further = [] if way == AS_CONNECTED else ["--strict-mcp-config"]
+                done = claude.run(home, project, script, PROMPT, *further)
                 assert len(done.calls) == CALLS, done
                 events = taken(home / ".agent-memory" / "spool" / "new")
                 if attempt:  # the first of each warms the caches
                     seconds[way].append(done.seconds)
                     stored[way].append(events)
     return seconds, stored
-
-
-def serve(home: Path, servers: Settings) -> None:
-    """Let the client know these MCP servers and no others. It keeps its own state in the same file."""
-    file = home / ".claude.json"
-    state = json.loads(file.read_bytes()) | {"mcpServers": servers}
-    file.write_text(json.dumps(state), encoding="utf-8")
 
 
 def taken(spool: Path) -> Counter[str]:

@@ -43,12 +43,8 @@ BARE = [sys.executable, "-I", "-S", "-c", "pass"]
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
-    root = Path(tempfile.mkdtemp(prefix="am-"))  # short: a unix socket's path has 107 characters at most
-    try:
-        measure(root, runs)
-    finally:
-        agent_memory(root, "down")
-        shutil.rmtree(root)
+    with temporary_home() as home:
+        measure(home, runs)
 
 
 def measure(home: Path, runs: int) -> None:
@@ -158,6 +154,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """A user's HOME for as long as the block lasts. What was started in it is stopped."""
+    home = Path(tempfile.mkdtemp(prefix="am-"))  # short: a unix socket's path has 107 characters at most
+    try:
+        yield home
+    finally:
+        agent_memory(home, "down")
+        shutil.rmtree((home / ".agent-memory" / "postgres").resolve(), ignore_errors=True)
+        shutil.rmtree(home)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """How well recall finds what it should, and how often it rightly finds nothing.
 
-    make bench-recall
+    make bench-recall        or: python -m bench.recall coding locomo-session …
 
 Goes through the product's own path: `observations.store.save` → chunks → vectors → `recall()`, on an embedded
 Postgres of its own. Beside it in the same run, over the same memories: grep, stemmed BM25 (bm25s), the vector
@@ -18,6 +18,7 @@ import math
 import re
 import statistics
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -76,7 +77,7 @@ def main() -> None:
         manifest |= {"model": embedder.name, "constants": _constants()}
         with server.connect(server.conninfo(config)) as conn:
             migrate(conn)
-            for asked in sets():
+            for asked in sets(sys.argv[1:]):
                 began = time.perf_counter()
                 outcomes = _measure(conn, embedder, asked)
                 manifest["sets"][asked.name] = {

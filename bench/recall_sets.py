@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from agent_memory.observations.observation import Section, title_of
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get("AGENT_MEMORY_TEST_DATA", HERE.parent.parent / "shared" / "data"))
+UNITS = ("session", "turn", "pooled")
 LOCOMO = SHARED / "locomo" / "locomo_0-4.json"
 
 
@@ -60,14 +62,19 @@ class Set:
     """Of the data."""
 
 
-def sets() -> list[Set]:
-    """Every set whose data is there."""
-    found = [coding()]
-    if LOCOMO.exists():
-        found += [locomo("session"), locomo("turn"), locomo("pooled")]
-    else:
-        print(f"NOT MEASURED: LoCoMo is not at {LOCOMO}; set AGENT_MEMORY_TEST_DATA to its folder's parent")
-    return found
+def sets(names: Sequence[str] = ()) -> Iterator[Set]:
+    """Every set whose data is there, or those that are named."""
+    makers: dict[str, Callable[[], Set]] = {
+        "coding": coding,
+        **{f"locomo-{unit}": partial(locomo, unit) for unit in UNITS},
+    }
+    for name in names or makers:
+        if name.startswith("locomo") and not LOCOMO.exists():
+            print(
+                f"NOT MEASURED: {name}, for {LOCOMO} is not there (AGENT_MEMORY_TEST_DATA names its folder)"
+            )
+        else:
+            yield makers[name]()
 
 
 def coding() -> Set:
@@ -116,7 +123,8 @@ def locomo(unit: str) -> Set:
         while turns := talk.get(f"session_{session}"):
             said = [(turn["dia_id"], _line(turn)) for turn in turns]
             units = said if unit == "turn" else [(f"D{session}", "\n".join(line for _, line in said))]
-            at = datetime.strptime(talk[f"session_{session}_date_time"], "%I:%M %p on %d %B, %Y")
+            told = talk[f"session_{session}_date_time"]
+            at = datetime.strptime(f"{told} +0000", "%I:%M %p on %d %B, %Y %z")
             memories += [
                 Memory(
                     project=project,
@@ -124,7 +132,7 @@ def locomo(unit: str) -> Set:
                     kind="note",
                     title="",
                     text=text,
-                    occurred_at=at.replace(tzinfo=UTC),
+                    occurred_at=at,
                 )
                 for key, text in units
             ]

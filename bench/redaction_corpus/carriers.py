@@ -1,8 +1,7 @@
 """The texts in which secrets reach an agent: shell lines, files, diffs, logs, requests, encodings, split lines.
 
-A carrier puts one secret into a text and says which part of the text has to go: the secret itself, or the form
-(escaped, encoded, split) that it took on there. Those marked `held_out` are kept from the half that the patterns were
-tuned on.
+A carrier is a text with a place for one secret, «secret», or for a form of it: «url» percent-encoded, «base64», cut in
+two, and so on. It also knows the variable's name in the spellings «VARIABLE», «snake_case», «kebab-case», «camelCase».
 """
 
 from __future__ import annotations
@@ -13,9 +12,22 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 from urllib.parse import quote
 
 from redaction_corpus.secrets import Kind
+
+For = Literal["any", "telling", "password", "private-key"]
+"""Which secrets a carrier takes: any (a name gives it away), only those that give themselves away, passwords, keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    name: str
+    takes: For
+    text: str
+    held_out: bool = False
+    """Kept from the half that the patterns were tuned on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,507 +45,297 @@ class Planted:
         return self.before + self.form + self.after
 
 
-Fill = Callable[[Random, str, str], tuple[str, str, str]]
-"""(random, variable, secret) → text before, the form in which the secret stands, text after."""
+def fits(carrier: Carrier, kind: Kind) -> bool:
+    if "private-key" in (carrier.takes, kind.name):
+        return carrier.takes == kind.name
+    if carrier.takes == "password":
+        return kind.name == "password"
+    if carrier.takes == "telling":
+        return not kind.needs_name
+    return not kind.shape.startswith("https:")
 
 
-@dataclass(frozen=True, slots=True)
-class Carrier:
-    name: str
-    fill: Fill
-    for_kinds: str
-    """`any`: a name gives the secret away; `telling`: only what gives itself away; `password`; `private-key`."""
-    held_out: bool
-
-    def takes(self, kind: Kind) -> bool:
-        multiline = kind.name == "private-key"
-        if self.for_kinds == "private-key" or multiline:
-            return multiline and self.for_kinds == "private-key"
-        if self.for_kinds == "password":
-            return kind.name == "password"
-        url = kind.shape.startswith("https:")
-        return self.for_kinds == "any" and not url or self.for_kinds == "telling" and not kind.needs_name
-
-
-CARRIERS: list[Carrier] = []
-
-
-def carrier(for_kinds: str = "any", *, held_out: bool = False) -> Callable[[Fill], Fill]:
-    def register(fill: Fill) -> Fill:
-        CARRIERS.append(Carrier(fill.__name__, fill, for_kinds, held_out))
-        return fill
-
-    return register
-
-
-def snake(variable: str) -> str:
-    return variable.lower()
-
-
-def kebab(variable: str) -> str:
-    return variable.lower().replace("_", "-")
-
-
-def camel(variable: str) -> str:
+def plant(carrier: Carrier, kind: Kind, secret: str, rng: Random) -> Planted:
+    variable = rng.choice(kind.variables)
     first, *rest = variable.lower().split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    camel = first + "".join(word.capitalize() for word in rest)
+    text = carrier.text
+    for spelling, name in (
+        ("«VARIABLE»", variable),
+        ("«snake_case»", variable.lower()),
+        ("«kebab-case»", variable.lower().replace("_", "-")),
+        ("«camelCase»", camel),
+        ("«PascalCase»", camel[0].upper() + camel[1:]),
+        ("«#»", str(rng.randint(2, 97))),
+    ):
+        text = text.replace(spelling, name)
+    before, how, after = re.split("[«»]", text)
+    form = FORMS[how](secret, rng)
+    if how == "shell" and not re.fullmatch(r"[\w.,:/+=@%-]+", secret):
+        before, after = before + "'", "'" + after
+    if form.startswith(kind.public):
+        before, form = before + kind.public, form.removeprefix(kind.public)
+    return Planted(kind.name, carrier.name, before, form, after, secret)
 
 
-def shell_word(secret: str) -> str:
-    return secret if re.fullmatch(r"[\w.,:/+=@%-]+", secret) else f"'{secret}'"
-
-
-def around(text: str, secret: str) -> tuple[str, str, str]:
-    before, _, after = text.partition(secret)
-    return before, secret, after
-
-
-# Shell
-
-
-@carrier()
-def export(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    word = rng.choice((shell_word(secret), f'"{secret}"'))
-    return around(f"cd ~/src/app && export {variable}={word} && make deploy", secret)
-
-
-@carrier()
-def assignment_before_a_command(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"{variable}={shell_word(secret)} NODE_ENV=production node server.js --port 8080", secret)
-
-
-@carrier()
-def flag(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"./deploy.sh --region eu-west-1 --{kebab(variable)}{rng.choice(' =')}{shell_word(secret)} --yes",
-        secret,
-    )
-
-
-@carrier()
-def docker_run(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"docker run --rm -e {variable}={shell_word(secret)} -p 8080:80 acme/web:1.4.2", secret)
-
-
-@carrier()
-def backslash_newline(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
+def cut(secret: str, rng: Random, joint: str) -> str:
     at = rng.randint(len(secret) // 3, 2 * len(secret) // 3)
-    return f"export {variable}=", f"{secret[:at]}\\\n{secret[at:]}", "\necho done\n"
-
-
-@carrier(held_out=True)
-def trace(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"+ set -e\n+ {variable}={shell_word(secret)}\n+ ./run --verbose\nlistening on 8080\n", secret
-    )
-
-
-@carrier(held_out=True)
-def process_list(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"deploy   {rng.randint(100, 9999)}  0.3  1.1 /usr/bin/agent --{kebab(variable)}={secret}\nroot 1 init\n",
-        secret,
-    )
-
-
-# Files
-
-
-@carrier()
-def dotenv(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    quote_mark = rng.choice(("", '"', "'")) if re.fullmatch(r"[\w.,:/+=@%-]+", secret) else '"'
-    return around(
-        f"NODE_ENV=production\nPORT=3000\n{variable}={quote_mark}{secret}{quote_mark}\nLOG_LEVEL=debug\n",
-        secret,
-    )
-
-
-@carrier()
-def json_field(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    name = rng.choice((snake, camel, str))(variable)
-    return around(
-        json.dumps({"region": "eu-west-1", name: secret, "retries": 3}, indent=rng.choice((None, 2))), secret
-    )
-
-
-@carrier()
-def json_in_json(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    inner = json.dumps({"region": "eu-west-1", snake(variable): secret, "retries": 3})
-    return around(
-        json.dumps({"type": "tool_result", "content": inner + "\n"}), json.dumps(json.dumps(secret))[3:-3]
-    )
-
-
-@carrier()
-def yaml_field(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    plain = re.fullmatch(r"[\w./+=-]+", secret)
-    mark = rng.choice(("", '"', "'")) if plain else '"'
-    return around(
-        f"service:\n  region: eu-west-1\n  {snake(variable)}: {mark}{secret}{mark}\n  retries: 3\n", secret
-    )
-
-
-@carrier()
-def ini(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"[production]\nregion = eu-west-1\n{snake(variable)} = {secret}\nretries = 3\n", secret)
-
-
-@carrier()
-def toml(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'[auth]\nenabled = true\n{snake(variable)} = "{secret}"\ntimeout_s = 30\n', secret)
-
-
-@carrier()
-def compose(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    if rng.random() < 0.5:
-        return around(f"    environment:\n      - TZ=UTC\n      - {variable}={secret}\n    ports:\n", secret)
-    return around(
-        f'    env:\n      - name: {variable}\n        value: "{secret}"\n      - name: TZ\n        value: UTC\n',
-        secret,
-    )
-
-
-@carrier()
-def diff(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    sign = rng.choice("+-")
-    return around(
-        f"@@ -1,3 +1,4 @@\n NODE_ENV=production\n{sign}{variable}={secret}\n+LOG_LEVEL=info\n", secret
-    )
-
-
-@carrier()
-def numbered_lines(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"     1→NODE_ENV=production\n     2→{variable}={secret}\n     3→LOG_LEVEL=info\n", secret)
-
-
-@carrier()
-def grep(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"deploy/.env.production:{rng.randint(2, 99)}:{variable}={secret}\ndeploy/README.md:3:see .env\n",
-        secret,
-    )
-
-
-@carrier(held_out=True)
-def npmrc(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"registry=https://npm.acme.test/\n//npm.acme.test/:_authToken={secret}\nalways-auth=true\n", secret
-    )
-
-
-@carrier(held_out=True)
-def hcl(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f'provider "acme" {{\n  region     = "eu-west-1"\n  {snake(variable)} = "{secret}"\n}}\n', secret
-    )
-
-
-@carrier(held_out=True)
-def xml(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    if set(secret) & set("<>&"):
-        secret_form = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return around(
-            f"<settings>\n  <{camel(variable)}>{secret_form}</{camel(variable)}>\n</settings>\n", secret_form
-        )
-    return around(f"<settings>\n  <{camel(variable)}>{secret}</{camel(variable)}>\n</settings>\n", secret)
-
-
-@carrier(held_out=True)
-def diff_of_json(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f'@@ -4,2 +4,2 @@\n   "region": "eu-west-1",\n+  "{camel(variable)}": "{secret}",\n   "retries": 3\n',
-        secret,
-    )
-
-
-# Code
-
-
-@carrier()
-def python_constant(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f'import httpx\n\n{variable} = "{secret}"\n\n\ndef main() -> None:\n    run({variable})\n', secret
-    )
-
-
-@carrier()
-def keyword_argument(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'client = Client(host="db.acme.test", {snake(variable)}="{secret}", timeout=30)\n', secret)
-
-
-@carrier()
-def javascript(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"const {camel(variable)} = '{secret}';\nmodule.exports = {{ {camel(variable)} }};\n", secret
-    )
-
-
-@carrier()
-def concatenation(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    at = rng.randint(len(secret) // 3, 2 * len(secret) // 3)
-    joint = rng.choice(('" + "', '"\n    "', '" +\n    "'))
-    return f'{variable} = "', f"{secret[:at]}{joint}{secret[at:]}", '"\n'
-
-
-@carrier(held_out=True)
-def typed_constant(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f'export const {variable}: string = "{secret}";\nexport const REGION: string = "eu-west-1";\n', secret
-    )
-
-
-@carrier(held_out=True)
-def go_struct(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    name = camel(variable)[0].upper() + camel(variable)[1:]
-    return around(f'cfg := Config{{\n\tRegion: "eu-west-1",\n\t{name}: "{secret}",\n}}\n', secret)
-
-
-@carrier(held_out=True)
-def php(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"return ['region' => 'eu-west-1', '{snake(variable)}' => '{secret}', 'retries' => 3];\n", secret
-    )
-
-
-@carrier(held_out=True)
-def python_repr(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"environ({{'PATH': '/usr/bin:/bin', '{variable}': '{secret}', 'LANG': 'C.UTF-8'}})\n", secret
-    )
-
-
-# Requests and logs
-
-
-@carrier()
-def query_string(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = quote(secret, safe="")
-    name = rng.choice((snake, camel))(variable)
-    return around(f'10.0.0.7 - - "GET /v1/items?{name}={form}&page=2 HTTP/1.1" 200 512\n', form)
-
-
-@carrier()
-def bearer(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f'curl -sS -H "Authorization: Bearer {secret}" https://api.acme.test/v1/me | jq .id', secret
-    )
-
-
-@carrier()
-def api_key_header(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    header = rng.choice(("X-Api-Key", "X-Auth-Token", "Api-Key", "PRIVATE-TOKEN"))
-    return around(
-        f"curl -X POST -H '{header}: {secret}' -d @body.json https://api.acme.test/v1/items", secret
-    )
-
-
-@carrier()
-def log_line(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"2026-03-0{rng.randint(1, 9)}T12:00:07Z INFO  boot: config {snake(variable)}={secret} retries=3\n",
-        secret,
-    )
-
-
-@carrier()
-def json_log(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    line = {"level": "info", "msg": "config", camel(variable): secret, "ts": 1772366407.12}
-    return around(json.dumps(line, separators=(",", ":")) + "\n", secret)
-
-
-@carrier(held_out=True)
-def http_dump(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"> GET /v1/me HTTP/2\n> host: api.acme.test\n> authorization: Bearer {secret}\n> accept: */*\n>\n< HTTP/2 200\n",
-        secret,
-    )
-
-
-@carrier(held_out=True)
-def python_headers(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f'requests.get(url, headers={{"Authorization": "Bearer {secret}", "Accept": "*/*"}}, timeout=5)\n',
-        secret,
-    )
-
-
-@carrier()
-def cookie(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    if ";" in secret or "," in secret:
-        secret = secret.replace(";", "-").replace(",", "-")
-    if rng.random() < 0.5:
-        return around(f"Set-Cookie: session={secret}; Path=/; HttpOnly; SameSite=Lax\n", secret)
-    return around(f"curl -H 'Cookie: theme=dark; sessionid={secret}' https://acme.test/account", secret)
-
-
-# Values that give themselves away, without a name beside them
-
-
-@carrier("telling")
-def prose(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    lead = rng.choice(("Please try it with", "It answered 401 for", "I pasted", "Use this one:"))
-    return around(f"{lead} {secret}{rng.choice(('', '.', ', then tell me what happens.'))}", secret)
-
-
-@carrier("telling")
-def markdown(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"1. Open the dashboard\n2. Paste `{secret}` into the form\n3. Save\n", secret)
-
-
-@carrier("telling")
-def escaped_newline(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'{{"stdout":"ok\\n{secret}\\ndone","stderr":"","interrupted":false}}', secret)
-
-
-@carrier("telling")
-def coloured(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"\x1b[32m✔\x1b[0m created \x1b[1m{secret}\x1b[22m (shown once)\n", secret)
-
-
-@carrier("telling")
-def base64_blob(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    inner = rng.choice((f"{variable}={secret}\n", json.dumps({"region": "eu-west-1", "value": secret})))
-    form = base64.b64encode(inner.encode()).decode()
-    return around(f"echo {form} | base64 -d > /run/app.conf", form)
-
-
-@carrier("telling", held_out=True)
-def table(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"| name | value | age |\n|---|---|---|\n| ci | {secret} | 3d |\n", secret)
-
-
-@carrier("telling", held_out=True)
-def clone_url(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    if secret.startswith("https:") or " " in secret:
-        return around(f"opened {secret} in the browser", secret)
-    form = quote(secret, safe=":")
-    return around(f"git clone https://oauth2:{form}@git.acme.test/team/app.git /srv/app", form)
-
-
-# A Kubernetes Secret: the kind of the manifest gives its data away, whatever the keys are called
-
-
-@carrier()
-def kubernetes_secret(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = base64.b64encode(secret.encode()).decode()
-    key = rng.choice((kebab(variable), "config", "value"))
-    head = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: app\n  namespace: prod\ntype: Opaque\ndata:\n"
-    return around(f"{head}  {key}: {form}\n---\napiVersion: v1\nkind: Service\n", form)
-
-
-# Passwords
-
-
-@carrier("password")
-def database_url(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = quote(secret, safe="")
-    scheme = rng.choice(("postgres", "postgresql+psycopg", "mysql", "mongodb+srv", "redis", "amqp", "https"))
-    return around(f"DATABASE_URL={scheme}://app:{form}@db.acme.test:5432/app?sslmode=require\n", form)
-
-
-@carrier("password")
-def curl_user(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    user = rng.choice((f"-u 'admin:{secret}'", f"--user 'admin:{secret}'"))
-    return around(f"curl -sf {user} https://api.acme.test/v1/status", secret)
-
-
-@carrier("password")
-def mysql_flag(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"mysqldump -h db.acme.test -u root -p{shell_word(secret)} app > dump.sql", secret)
-
-
-@carrier("password")
-def basic_auth(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = base64.b64encode(f"admin:{secret}".encode()).decode()
-    return around(f"GET /v1/me HTTP/1.1\r\nAuthorization: Basic {form}\r\nAccept: */*\r\n", form)
-
-
-@carrier("password")
-def connection_string(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f'"Default": "Server=db.acme.test;Database=app;User Id=sa;Password={secret};Encrypt=true"', secret
-    )
-
-
-@carrier("password")
-def sql(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    verb = rng.choice(
-        ("CREATE USER app WITH PASSWORD", "ALTER ROLE app PASSWORD", "CREATE USER 'app'@'%' IDENTIFIED BY")
-    )
-    return around(f"{verb} '{secret}';\nGRANT ALL ON app.* TO app;\n", secret)
-
-
-@carrier("password")
-def netrc(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"machine api.acme.test\nlogin deploy\npassword {secret}\n", secret)
-
-
-@carrier("password", held_out=True)
-def setter(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f'dataSource.setUsername("app");\ndataSource.setPassword("{secret}");\n', secret)
-
-
-@carrier("password", held_out=True)
-def sshpass(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(
-        f"sshpass -p {shell_word(secret)} ssh -o StrictHostKeyChecking=no deploy@10.0.0.7 uptime", secret
-    )
-
-
-@carrier("password", held_out=True)
-def jdbc(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = quote(secret, safe="")
-    return around(f"jdbc:postgresql://db.acme.test:5432/app?user=app&password={form}&ssl=true", form)
-
-
-# Private keys, over many lines
-
-
-@carrier("private-key")
-def key_file(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    return around(f"$ cat ~/.ssh/id_rsa\n{secret}\n$ ls\n", secret)
-
-
-@carrier("private-key")
-def key_in_json(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = json.dumps(secret)[1:-1]
-    text = f'{{"type": "service_account", "project_id": "acme", "private_key": "{form}\\n", "client_email": "ci@acme.test"}}'
-    return around(text, form)
-
-
-@carrier("private-key")
-def key_truncated(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = secret[: rng.randint(120, 220)]
-    return around(f"$ head -c 4096 key.pem\n{form}\n\n[output truncated]\n", form)
-
-
-@carrier("private-key")
-def key_in_a_diff(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = secret.replace("\n", "\n+")
-    return around(f"--- /dev/null\n+++ b/key.pem\n@@ -0,0 +1,9 @@\n+{form}\n diff --git a/x b/x\n", form)
-
-
-@carrier("private-key")
-def key_numbered(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    lines = secret.split("\n")
-    form = lines[0] + "".join(f"\n{number:>6}→{line}" for number, line in enumerate(lines[1:], 2))
-    return around(f"     1→{form}\n", form)
-
-
-@carrier("private-key", held_out=True)
-def key_in_yaml(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = secret.replace("\n", "\n    ")
-    return around(f"tls:\n  key: |\n    {form}\n  port: 443\n", form)
-
-
-@carrier("private-key", held_out=True)
-def key_in_base64(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    form = base64.b64encode(secret.encode()).decode()
-    return around(f"users:\n- name: admin\n  user:\n    client-key-data: {form}\n", form)
-
-
-@carrier("private-key", held_out=True)
-def key_numbered_and_truncated(rng: Random, variable: str, secret: str) -> tuple[str, str, str]:
-    lines = secret[:200].split("\n")
-    form = lines[0] + "".join(f"\n{number:>6}\t{line}" for number, line in enumerate(lines[1:], 2))
-    return around(f"     1\t{form}", form)
+    return secret[:at] + joint + secret[at:]
+
+
+def numbered(key: str, mark: str) -> str:
+    first, *lines = key.split("\n")
+    return first + "".join(f"\n{number:>6}{mark}{line}" for number, line in enumerate(lines, 2))
+
+
+FORMS: dict[str, Callable[[str, Random], str]] = {
+    "secret": lambda secret, _: secret,
+    "shell": lambda secret, _: secret,
+    "cookie": lambda secret, _: re.sub("[;, ]", "-", secret),
+    "url": lambda secret, _: quote(secret, safe=""),
+    "userinfo": lambda secret, _: quote(secret, safe=":"),
+    "xml": lambda secret, _: secret.replace("&", "&amp;").replace("<", "&lt;"),
+    "json": lambda secret, _: json.dumps(secret)[1:-1],
+    "json in json": lambda secret, _: json.dumps(json.dumps(secret))[3:-3],
+    "base64": lambda secret, _: base64.b64encode(secret.encode()).decode(),
+    "base64 of a line": lambda secret, _: base64.b64encode(f"KEY={secret}\n".encode()).decode(),
+    "base64 of json": lambda secret, _: base64.b64encode(json.dumps({"value": secret}).encode()).decode(),
+    "base64 of user": lambda secret, _: base64.b64encode(f"admin:{secret}".encode()).decode(),
+    "cut by a backslash": lambda secret, rng: cut(secret, rng, "\\\n"),
+    "cut by a plus": lambda secret, rng: cut(secret, rng, '" + "'),
+    "cut into two lines": lambda secret, rng: cut(secret, rng, '"\n    "'),
+    "truncated": lambda secret, rng: secret[: rng.randint(120, 220)].rstrip(),
+    "lines of a diff": lambda secret, _: secret.replace("\n", "\n+"),
+    "indented lines": lambda secret, _: secret.replace("\n", "\n    "),
+    "numbered lines": lambda secret, _: numbered(secret, "→"),
+    "numbered and truncated": lambda secret, rng: numbered(secret[: rng.randint(120, 220)].rstrip(), "\t"),
+}
+
+CARRIERS = (
+    # Shell
+    Carrier("export", "any", "cd ~/src/app && export «VARIABLE»=«shell» && make deploy"),
+    Carrier("export quoted", "any", 'export «VARIABLE»="«secret»"\nmake deploy'),
+    Carrier("before a command", "any", "«VARIABLE»=«shell» NODE_ENV=production node server.js --port 8080"),
+    Carrier("flag", "any", "./deploy.sh --region eu-west-1 --«kebab-case» «shell» --yes"),
+    Carrier("flag with =", "any", "./deploy.sh --region eu-west-1 --«kebab-case»=«shell» --yes"),
+    Carrier("docker run", "any", "docker run --rm -e «VARIABLE»=«shell» -p 8080:80 acme/web:1.4.2"),
+    Carrier("backslash and newline", "any", "export «VARIABLE»=«cut by a backslash»\necho done\n"),
+    Carrier(
+        "trace",
+        "any",
+        "+ set -e\n+ «VARIABLE»=«shell»\n+ ./run --verbose\nlistening on 8080\n",
+        held_out=True,
+    ),
+    Carrier(
+        "process list",
+        "any",
+        "deploy «#»  0.3 /usr/bin/agent --«kebab-case»=«secret»\nroot 1 init\n",
+        held_out=True,
+    ),
+    # Files
+    Carrier(".env", "any", "NODE_ENV=production\nPORT=3000\n«VARIABLE»=«secret»\nLOG_LEVEL=debug\n"),
+    Carrier(".env quoted", "any", 'NODE_ENV=production\n«VARIABLE»="«secret»"\nLOG_LEVEL=debug\n'),
+    Carrier("json", "any", '{"region": "eu-west-1", "«snake_case»": "«json»", "retries": 3}'),
+    Carrier(
+        "json, camelCase",
+        "any",
+        '{\n  "region": "eu-west-1",\n  "«camelCase»": "«json»",\n  "retries": 3\n}',
+    ),
+    Carrier(
+        "json in json",
+        "any",
+        r'{"content": "{\"region\": \"x\", \"«snake_case»\": \"«json in json»\", \"n\": 3}"}',
+    ),
+    Carrier(
+        "yaml quoted", "any", 'service:\n  region: eu-west-1\n  «snake_case»: "«secret»"\n  retries: 3\n'
+    ),
+    Carrier("yaml", "any", "service:\n  region: eu-west-1\n  «snake_case»: «secret»\n  retries: 3\n"),
+    Carrier("ini", "any", "[production]\nregion = eu-west-1\n«snake_case» = «secret»\nretries = 3\n"),
+    Carrier("toml", "any", '[auth]\nenabled = true\n«snake_case» = "«secret»"\ntimeout_s = 30\n'),
+    Carrier(
+        "compose", "any", "    environment:\n      - TZ=UTC\n      - «VARIABLE»=«secret»\n    ports:\n"
+    ),
+    Carrier(
+        "container env",
+        "any",
+        'env:\n  - name: «VARIABLE»\n    value: "«secret»"\n  - name: TZ\n    value: UTC\n',
+    ),
+    Carrier(
+        "diff", "any", "@@ -1,3 +1,4 @@\n NODE_ENV=production\n-«VARIABLE»=«secret»\n+LOG_LEVEL=info\n"
+    ),
+    Carrier(
+        "numbered lines",
+        "any",
+        "     1→NODE_ENV=production\n     2→«VARIABLE»=«secret»\n     3→LOG_LEVEL=info\n",
+    ),
+    Carrier("grep", "any", "deploy/.env.production:«#»:«VARIABLE»=«secret»\ndeploy/README.md:3:see .env\n"),
+    Carrier(
+        "kubernetes secret",
+        "any",
+        "apiVersion: v1\nkind: Secret\ndata:\n  config: «base64»\n---\nkind: Service\n",
+    ),
+    Carrier(
+        "npmrc",
+        "any",
+        "registry=https://npm.acme.test/\n//npm.acme.test/:_authToken=«secret»\n",
+        held_out=True,
+    ),
+    Carrier(
+        "hcl",
+        "any",
+        'provider "acme" {\n  region     = "x"\n  «snake_case» = "«secret»"\n}\n',
+        held_out=True,
+    ),
+    Carrier("xml", "any", "<settings>\n  <«camelCase»>«xml»</«camelCase»>\n</settings>\n", held_out=True),
+    Carrier(
+        "diff of json",
+        "any",
+        '@@ -4,2 +4,2 @@\n   "a": "x",\n+  "«camelCase»": "«json»",\n   "b": 3\n',
+        held_out=True,
+    ),
+    # Code
+    Carrier("python constant", "any", 'import httpx\n\n«VARIABLE» = "«secret»"\n\nrun(«VARIABLE»)\n'),
+    Carrier(
+        "keyword argument",
+        "any",
+        'client = Client(host="db.acme.test", «snake_case»="«secret»", timeout=30)\n',
+    ),
+    Carrier("javascript", "any", "const «camelCase» = '«secret»';\nmodule.exports = { «camelCase» };\n"),
+    Carrier("concatenation", "any", '«VARIABLE» = "«cut by a plus»"\n'),
+    Carrier("two literals", "any", '«VARIABLE» = (\n    "«cut into two lines»"\n)\n'),
+    Carrier(
+        "typed constant", "any", 'export const «VARIABLE»: string = "«secret»";\nrun();\n', held_out=True
+    ),
+    Carrier(
+        "go struct",
+        "any",
+        'cfg := Config{\n\tRegion: "x",\n\t«PascalCase»: "«secret»",\n}\n',
+        held_out=True,
+    ),
+    Carrier(
+        "php",
+        "any",
+        "return ['region' => 'x', '«snake_case»' => '«secret»', 'retries' => 3];\n",
+        held_out=True,
+    ),
+    Carrier(
+        "python repr",
+        "any",
+        "environ({'PATH': '/usr/bin:/bin', '«VARIABLE»': '«secret»', 'LANG': 'C'})\n",
+        held_out=True,
+    ),
+    # Requests and logs
+    Carrier(
+        "query string", "any", '10.0.0.7 - - "GET /v1/items?«snake_case»=«url»&page=2 HTTP/1.1" 200 512\n'
+    ),
+    Carrier(
+        "bearer", "any", 'curl -sS -H "Authorization: Bearer «secret»" https://api.acme.test/v1/me | jq .id'
+    ),
+    Carrier(
+        "api key header",
+        "any",
+        "curl -X POST -H 'X-Api-Key: «secret»' -d @body.json https://api.acme.test/v1/items",
+    ),
+    Carrier("token header", "any", "> GET /v1/me HTTP/1.1\n> PRIVATE-TOKEN: «secret»\n> Accept: */*\n"),
+    Carrier("cookie", "any", "curl -H 'Cookie: theme=dark; sessionid=«cookie»' https://acme.test/account"),
+    Carrier("set-cookie", "any", "Set-Cookie: session=«cookie»; Path=/; HttpOnly; SameSite=Lax\n"),
+    Carrier("log", "any", "2026-03-01T12:00:07Z INFO  boot: config «snake_case»=«secret» retries=3\n"),
+    Carrier(
+        "json log", "any", '{"level":"info","msg":"config","«camelCase»":"«json»","ts":1772366407.12}\n'
+    ),
+    Carrier(
+        "http dump",
+        "any",
+        "> GET /v1/me HTTP/2\n> authorization: Bearer «secret»\n> accept: */*\n>\n",
+        held_out=True,
+    ),
+    Carrier(
+        "headers in code",
+        "any",
+        'get(url, headers={"Authorization": "Bearer «secret»", "Accept": "*/*"})\n',
+        held_out=True,
+    ),
+    # Values that give themselves away, without a name beside them
+    Carrier("prose", "telling", "Please try it with «secret», then tell me what happens."),
+    Carrier("end of a sentence", "telling", "It answered 401 for «secret»."),
+    Carrier("markdown", "telling", "1. Open the dashboard\n2. Paste `«secret»` into the form\n3. Save\n"),
+    Carrier(
+        "escaped newline",
+        "telling",
+        r'{"stdout":"ok\n«json»\ndone","stderr":"","interrupted":false}',
+    ),
+    Carrier("coloured", "telling", "\x1b[32m✔\x1b[0m created \x1b[1m«secret»\x1b[22m (shown once)\n"),
+    Carrier("base64 line", "telling", "echo «base64 of a line» | base64 -d > /run/app.conf"),
+    Carrier("base64 json", "telling", 'payload: "«base64 of json»"\n'),
+    Carrier(
+        "table",
+        "telling",
+        "| name | value | age |\n|---|---|---|\n| ci | «secret» | 3d |\n",
+        held_out=True,
+    ),
+    # Passwords
+    Carrier(
+        "database url",
+        "password",
+        "DATABASE_URL=postgres://app:«url»@db.acme.test:5432/app?sslmode=require\n",
+    ),
+    Carrier("mongodb url", "password", "mongosh 'mongodb+srv://app:«url»@cluster0.acme.test/app'"),
+    Carrier("web url", "password", "git remote add origin https://ci:«url»@git.acme.test/team/app.git"),
+    Carrier("curl user", "password", "curl -sf -u 'admin:«secret»' https://api.acme.test/v1/status"),
+    Carrier("mysql", "password", "mysqldump -h db.acme.test -u root -p«shell» app > dump.sql"),
+    Carrier(
+        "basic auth",
+        "password",
+        "GET /v1/me HTTP/1.1\nAuthorization: Basic «base64 of user»\nAccept: */*\n",
+    ),
+    Carrier(
+        "connection string",
+        "password",
+        '"Default": "Server=db;Database=app;User Id=sa;Password=«secret»;Encrypt=true"',
+    ),
+    Carrier("sql", "password", "ALTER ROLE app PASSWORD '«secret»';\nGRANT ALL ON SCHEMA app TO app;\n"),
+    Carrier("mysql grant", "password", "CREATE USER 'app'@'%' IDENTIFIED BY '«secret»';\n"),
+    Carrier("netrc", "password", "machine api.acme.test\nlogin deploy\npassword «secret»\n"),
+    Carrier(
+        "setter", "password", 'source.setUsername("app");\nsource.setPassword("«secret»");\n', held_out=True
+    ),
+    Carrier(
+        "sshpass",
+        "password",
+        "sshpass -p «shell» ssh -o ConnectTimeout=5 deploy@10.0.0.7 uptime",
+        held_out=True,
+    ),
+    Carrier(
+        "jdbc",
+        "password",
+        "jdbc:postgresql://db.acme.test:5432/app?user=app&password=«url»&ssl=true",
+        held_out=True,
+    ),
+    Carrier(
+        "clone url",
+        "password",
+        "git clone https://oauth2:«userinfo»@git.acme.test/team/app.git /srv/app",
+        held_out=True,
+    ),
+    # Private keys, over many lines
+    Carrier("key file", "private-key", "$ cat ~/.ssh/id_rsa\n«secret»\n$ ls\n"),
+    Carrier(
+        "key in json",
+        "private-key",
+        r'{"type": "service_account", "private_key": "«json»\n", "client_email": "x"}',
+    ),
+    Carrier(
+        "key truncated", "private-key", "$ head -c 4096 key.pem\n«truncated»\n\n[output truncated]\n"
+    ),
+    Carrier(
+        "key in a diff",
+        "private-key",
+        "+++ b/key.pem\n@@ -0,0 +1,9 @@\n+«lines of a diff»\n diff --git a/x b/x\n",
+    ),
+    Carrier("key numbered", "private-key", "     1→«numbered lines»\n"),
+    Carrier(
+        "key in yaml", "private-key", "tls:\n  key: |\n    «indented lines»\n  port: 443\n", held_out=True
+    ),
+    Carrier("key in base64", "private-key", "user:\n    client-key-data: «base64»\n", held_out=True),
+    Carrier("key numbered and truncated", "private-key", "     1\t«numbered and truncated»", held_out=True),
+)

@@ -47,12 +47,12 @@ class Settings(BaseSettings):
     output_limit_chars: int = Field(default=20_000, ge=0)
     """How much of a tool call's output is kept, in characters. Its true size is always kept."""
 
-    embedding_url: str | None = None
+    agent_memory_embedding_url: str | None = None
     """An OpenAI-compatible endpoint up to and without `/embeddings`, such as `http://127.0.0.1:1234/v1`.
     None: the model that comes with the installation."""
-    embedding_model: str | None = None
-    """The model's name at `embedding_url`, such as `nomic-embed-text`."""
-    embedding_api_key: SecretStr | None = None
+    agent_memory_embedding_model: str | None = None
+    """The model's name at `agent_memory_embedding_url`, such as `nomic-embed-text`."""
+    agent_memory_embedding_api_key: SecretStr | None = None
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""Promise 2 under kill -9: the service, its worker and Postgres die while 2,000 events wait; none is lost or doubled."""
+"""Promise 2 under kill -9: service, worker and Postgres die while 2,000 events wait; none is lost or doubled."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def spool_events() -> tuple[set[str], set[str]]:
         base = {"session_id": f"session-{turn % 40}", "cwd": "/home/dev/shop", "prompt_id": f"prompt-{turn}"}
         if n % (CALLS_A_PROMPT + 1) == 0:
             prompts.add(f"prompt-{turn}")
-            payload: dict[str, Any] = base | {"hook_event_name": "UserPromptSubmit", "prompt": f"Task number {turn}: tidy up"}
+            payload: dict[str, Any] = base | {
+                "hook_event_name": "UserPromptSubmit",
+                "prompt": f"Task number {turn}: tidy up",
+            }
         else:
             calls.add(f"call-{n}")
             payload = base | {

@@ -266,6 +266,32 @@ def test_the_agent_is_offered_our_tools(recorded: Recorded) -> None:
         assert f"mcp__agent-memory__{name}" in [*offered.tools, *offered.shown.split()]
 
 
+def test_reading_the_transcripts_too_doubles_nothing_and_fills_the_gaps(recorded: Recorded) -> None:
+    """The client runs no hook for a tool that it does not have: only the transcript tells of that call."""
+    machine = recorded.machine
+    asked: Script = {"Search it": [[tool("Grep", pattern="TIMEOUT")], [text("I have no such tool.")]]}
+    gap = claude.run(machine.home, machine.project, asked, "Search it")
+    settle(machine)
+    told_by_hooks = without_time(recorded.rows())
+    machine.run("backfill")
+    settle(machine)
+    assert without_time(recorded.rows()) == told_by_hooks
+    (row,) = machine.items("/api/tool-calls", session_id=gap.session_id)
+    assert row["tool_use_id"] == gap.calls[0].id
+    assert row["success"] is False
+    for session in (recorded.session_id, gap.session_id):
+        prompts = machine.items("/api/prompts", session_id=session)
+        assert not [text for text, times in Counter(p["text"] for p in prompts).items() if times > 1]
+        messages = machine.rows("select text from mem_assistant_messages where session_id = %s", session)
+        assert not [text for text, times in Counter(m["text"] for m in messages).items() if times > 1]
+        assert messages
+
+
+def without_time(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The transcript saw each call begin a little earlier than the hook."""
+    return [{field: value for field, value in row.items() if field != "occurred_at"} for row in rows]
+
+
 def test_wall_time_with_and_without_hooks(recorded: Recorded, capsys: pytest.CaptureFixture[str]) -> None:
     """The same session in turn. The bound is loose: what it costs is measured by bench/client.py."""
     machine = recorded.machine
@@ -278,18 +304,23 @@ def test_wall_time_with_and_without_hooks(recorded: Recorded, capsys: pytest.Cap
             [text("Done.")],
         ]
     }
-    seconds: dict[Path, list[float]] = {machine.home: [], without: []}
+    ways = {
+        "without us": (without, ()),
+        "with hooks": (machine.home, ("--strict-mcp-config",)),
+        "with hooks and the MCP server": (machine.home, ()),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(4):
-        for home, times in seconds.items():
-            times.append(claude.run(home, machine.project, turns, prompt).seconds)
+        for way, (home, further) in ways.items():
+            seconds[way].append(claude.run(home, machine.project, turns, prompt, *further).seconds)
     settle(machine)
-    with_hooks, bare = (median(times[1:]) for times in seconds.values())
+    medians = {way: median(times[1:]) for way, times in seconds.items()}
+    cost = (medians["with hooks"] - medians["without us"]) / 12
     with capsys.disabled():
-        print(
-            f"\na session of 12 tool calls: {with_hooks:.2f} s with hooks, {bare:.2f} s without "
-            f"(median of 3): {(with_hooks - bare) / 12 * 1000:.0f} ms a call"
-        )
-    assert with_hooks - bare < 12 * 0.5
+        print("\na session of 12 tool calls, median of 3:", end=" ")
+        print(", ".join(f"{seconds:.2f} s {way}" for way, seconds in medians.items()), end="; ")
+        print(f"hooks {cost * 1000:.0f} ms a call")
+    assert cost < 0.5
 
 
 def test_down_leaves_no_process(recorded: Recorded) -> None:

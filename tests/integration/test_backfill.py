@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.test_drain import rows
 
 from agent_memory import agents, sample, settings
 from agent_memory.capture import backfill as filling
@@ -16,7 +18,6 @@ from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import store
 from agent_memory.journal.ingest import Counts, ingest
-from tests.integration.test_drain import rows
 
 
 def run(conn: Connection, *places: Path) -> filling.Report:
@@ -141,12 +142,10 @@ def helpers_calls(places: list[Path]) -> set[tuple[str, str]]:
 def test_every_shared_hook_payload_of_claude_is_stored_or_known_not_to_be(
     conn: Connection, shared_data: Path
 ) -> None:
-    from datetime import UTC, datetime
-
-    payloads: list[dict[str, Any]] = []
-    for line in (shared_data / "claude_code_2.1.330" / "hook_payloads.jsonl").read_text("utf-8").split("\n"):
-        if line:
-            payloads.append(json.loads(line)["stdin"])
+    file = shared_data / "claude_code_2.1.330" / "hook_payloads.jsonl"
+    payloads: list[dict[str, Any]] = [
+        json.loads(line)["stdin"] for line in file.read_text("utf-8").split("\n") if line
+    ]
     read = agents.normaliser("claude")
     for payload in payloads:
         ingest(conn, read(payload, datetime.now(UTC)), settings.load())

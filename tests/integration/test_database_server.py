@@ -214,7 +214,9 @@ def test_a_projects_database_that_is_away_is_left_alone(
     assert "127.0.0.1:1/app" in capsys.readouterr().err
 
 
-def test_a_database_of_ones_own_that_is_away_is_said_to_be_and_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_of_ones_own_that_is_away_is_said_to_be_and_not_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/memory")
     with pytest.raises(AgentMemoryError, match=r"127\.0\.0\.1:1/memory cannot be reached"):
         server.connect(server.conninfo(settings.load()))

@@ -155,7 +155,7 @@ def endpoint() -> Iterator[StandIn]:
 
 def at(server: StandIn, model: str = "some-model", key: str | None = None) -> embed.Embedder:
     secret = SecretStr(key) if key else None
-    return embed.load(Settings(embedding_url=server.url, embedding_model=model, embedding_api_key=secret))
+    return embed.load(Settings(agent_memory_embedding_url=server.url, agent_memory_embedding_model=model, agent_memory_embedding_api_key=secret))
 
 
 def test_an_endpoint_is_asked_as_openai_would_be(endpoint: StandIn) -> None:
@@ -236,7 +236,7 @@ def test_an_endpoint_that_is_away_is_a_clear_error(endpoint: StandIn) -> None:
         embedder = at(server)
     with pytest.raises(AgentMemoryError, match="does not answer") as caught:
         embedder.embed(["a"])
-    assert "EMBEDDING_URL" in caught.value.remedy
+    assert "AGENT_MEMORY_EMBEDDING_URL" in caught.value.remedy
 
 
 def test_an_endpoint_that_hangs_is_given_up(endpoint: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,11 +252,11 @@ def test_an_endpoint_that_hangs_is_given_up(endpoint: StandIn, monkeypatch: pyte
 
 @pytest.mark.parametrize("url", ["not a url", "http://", "ftp://127.0.0.1/v1"])
 def test_a_url_that_is_none_is_a_clear_error(url: str) -> None:
-    embedder = embed.load(Settings(embedding_url=url, embedding_model="m"))
+    embedder = embed.load(Settings(agent_memory_embedding_url=url, agent_memory_embedding_model="m"))
     with pytest.raises(AgentMemoryError, match="does not answer"):
         embedder.embed(["a"])
 
 
 def test_an_endpoint_without_a_model_says_what_to_set() -> None:
-    with pytest.raises(AgentMemoryError, match="Set EMBEDDING_MODEL"):
-        embed.load(Settings(embedding_url="http://127.0.0.1:1/v1"))
+    with pytest.raises(AgentMemoryError, match="Set AGENT_MEMORY_EMBEDDING_MODEL"):
+        embed.load(Settings(agent_memory_embedding_url="http://127.0.0.1:1/v1"))

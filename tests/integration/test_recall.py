@@ -269,35 +269,33 @@ def test_two_memories_that_supersede_each_other_do_no_harm(conn: Connection, pro
     assert search.recall(conn, "Postmark worker", project_id=project).hits
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "",
-        "   \n\t",
-        "the of and is",
-        "?!… — (){}[]",
-        "\0",
-        "null\0byte",
-        "🙂🔥",
-        "\ud800 lone surrogate",
-        "it's \"quoted\" 'twice' \\ and $1 %s %(x)s {0} ; drop table mem_projects; --",
-        "a & b | !c <-> d:*",
-        "project/1",
-        "x" * 10_000,
-        "error " * 2_000,
-        " ".join(f"word{number}" for number in range(2_000)),
-        "数据库 連線 データベース 데이터베이스",
-        "قاعدة البيانات",
-    ],
-)
-def test_any_text_is_a_query(
-    conn: Connection, project: int, house: dict[str, int], model: Embedder, query: str
-) -> None:
-    for embedder in (None, model):
-        answer = search.recall(conn, query, project_id=project, embedder=embedder)
-        assert answer.abstained == (not answer.hits)
-        render.answer(answer)
-        search.search(conn, query, project_id=project, embedder=embedder)
+QUERIES = [
+    "",
+    "   \n\t",
+    "the of and is",
+    "?!… — (){}[]",
+    "\0",
+    "null\0byte",
+    "🙂🔥",
+    "\ud800 lone surrogate",
+    "it's \"quoted\" 'twice' \\ and $1 %s %(x)s {0} ; drop table mem_projects; --",
+    "a & b | !c <-> d:*",
+    "project/1",
+    "x" * 10_000,
+    "error " * 2_000,
+    " ".join(f"word{number}" for number in range(2_000)),
+    "数据库 連線 データベース 데이터베이스",
+    "قاعدة البيانات",
+]
+
+
+def test_any_text_is_a_query(conn: Connection, project: int, house: dict[str, int], model: Embedder) -> None:
+    for query in QUERIES:
+        for embedder in (None, model):
+            answer = search.recall(conn, query, project_id=project, embedder=embedder)
+            assert answer.abstained == (not answer.hits), query
+            render.answer(answer)
+            search.search(conn, query, project_id=project, embedder=embedder)
     assert conn.execute("select count(*) as n from mem_projects").fetchone() == {"n": 1}
 
 
@@ -352,6 +350,28 @@ def test_an_answer_stays_within_its_budget(conn: Connection, project: int, model
     assert shown[0] == 1
     assert shown[-1] == 5
     assert all("…" not in hit.text for hit in answer.hits)
+
+
+def test_a_hit_that_was_found_by_its_title_shows_its_beginning(conn: Connection, project: int) -> None:
+    done = "\n".join(f"Looked into file number {number}." for number in range(200))
+    asked = "Why does the zookeeper not elect a leader?"
+    sections = [Section(asked, "user"), Section(done, "assistant")]
+    store.save(
+        conn,
+        [
+            Observation(
+                project_id=project,
+                kind="turn",
+                title=asked,
+                text=f"{asked}\n\n{done}",
+                occurred_at=START,
+                sections=sections,
+            )
+        ],
+    )
+    (hit,) = search.recall(conn, "zookeeper leader", project_id=project, budget_chars=700).hits
+    assert hit.text.startswith(f"{asked}\n\nLooked into file number 0.")
+    assert hit.text.endswith("…")
 
 
 def test_k_is_a_limit(conn: Connection, project: int) -> None:

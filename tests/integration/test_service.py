@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from tests.integration.test_drain import payload
 
 from agent_memory import paths, settings
 from agent_memory.capture import spool
@@ -15,7 +16,6 @@ from agent_memory.database import server
 from agent_memory.observations import worker
 from agent_memory.service import app, health
 from agent_memory.service.state import State
-from tests.integration.test_drain import payload
 
 TOKEN = "a-token-for-this-test"
 
@@ -152,9 +152,8 @@ def test_what_was_saved_is_recalled_with_its_sources_and_nothing_else_is(
     answer = api.post("/api/recall", json=question).json()
     assert [hit["id"] for hit in answer["hits"]] == [ids[0]]
     assert answer["legs"] == ["text", "vector"]
-    assert set("id kind title text occurred_at score session_id external_id sources".split()) <= set(
-        answer["hits"][0]
-    )  # noqa: SIM905
+    told = {"id", "kind", "title", "text", "occurred_at", "score", "session_id", "external_id", "sources"}
+    assert told <= set(answer["hits"][0])
     nothing = api.post("/api/recall", json=question | {"query": "kubernetes ingress certificates"}).json()
     assert (nothing["hits"], nothing["abstained"]) == ([], True)
     assert api.post("/api/observations/search", json=question).json()["entries"][0]["id"] == ids[0]
@@ -206,6 +205,7 @@ def test_a_secret_in_a_note_is_not_stored(api: TestClient, state: State) -> None
         ("post", "/api/recall", {"query": "x", "project": "/p", "k": 0}),
         ("post", "/api/observations", {"project": "/home/dev/shop", "text": ""}),
         ("post", "/api/observations", {"project": "/home/dev/shop", "text": "x" * 20_001}),
+        ("post", "/api/observations", {"project": "/home/dev/shop", "text": "x", "kind": "turn"}),
         ("get", "/api/prompts?limit=0", None),
         ("get", "/api/tool-calls?cursor=x", None),
     ],
@@ -250,3 +250,14 @@ def test_health_says_what_is_wrong(api: TestClient, state: State, monkeypatch: p
     assert "1 turns wait for the worker" in said
     monkeypatch.setattr(health, "STUCK", 1e9)
     assert "wait for the worker" not in " ".join(health.report(state)["problems"])
+
+
+def test_an_observation_cannot_supersede_one_of_another_project(api: TestClient) -> None:
+    (ours,) = api.post("/api/observations", json={"project": "/home/dev/shop", "text": "We use npm."}).json()[
+        "ids"
+    ]
+    for project, expected in (("/home/dev/shop", 201), ("/home/dev/other", 422)):
+        new = {"project": project, "text": "We use pnpm.", "supersedes": ours}
+        assert api.post("/api/observations", json=new).status_code == expected
+    missing = {"project": "/home/dev/shop", "text": "x", "supersedes": 10**9}
+    assert api.post("/api/observations", json=missing).status_code == 422

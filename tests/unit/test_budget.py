@@ -50,6 +50,11 @@ def test_a_passage_that_the_text_does_not_hold_is_shown_by_itself() -> None:
     assert budget.excerpt("y " * 100, ["a passage"], 50) == "a passage"
 
 
+def test_without_a_passage_the_beginning_is_shown() -> None:
+    assert budget.excerpt("one two three four", [""], 10) == "one two…"
+    assert budget.excerpt("one two three four", [], 10) == "one two…"
+
+
 def test_a_cut_falls_between_words() -> None:
     assert budget.cut("one two three", 10) == "one two…"
     assert budget.cut("one two three", 8) == "one two…"

@@ -74,7 +74,11 @@ def test_no_chunk_is_over_the_limit_and_nothing_within_the_count_is_lost(text: s
 
 
 def test_sections_of_different_roles_never_share_a_chunk() -> None:
-    sections = [Section("what was asked", "user"), Section("what was done"), Section("the answer", "assistant")]
+    sections = [
+        Section("what was asked", "user"),
+        Section("what was done"),
+        Section("the answer", "assistant"),
+    ]
     chunks = cut_sections("t", sections, AT)
     assert [(c.role, c.text.partition("\n")[2]) for c in chunks] == [
         ("user", "what was asked"),

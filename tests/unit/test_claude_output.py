@@ -52,7 +52,7 @@ def test_an_edit_is_told_by_its_changes_and_never_by_the_whole_file() -> None:
 
 
 def test_a_new_file_is_told_by_its_name_since_the_input_has_its_content() -> None:
-    response = {
+    response: dict[str, Any] = {
         "type": "create",
         "filePath": "/p/x.py",
         "content": "x",

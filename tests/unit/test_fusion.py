@@ -120,5 +120,5 @@ def test_without_a_calibrated_cosine_the_words_alone_are_judged() -> None:
 
 def test_an_answer_below_the_first_places_counts_and_one_far_below_does_not() -> None:
     poor, good = one(coverage=0.0, cosine=0.2), one(coverage=1.0, cosine=0.6)
-    assert relevance.relevant([poor] * 4 + [good], LOCAL_NAME)
-    assert not relevance.relevant([poor] * 5 + [good], LOCAL_NAME)
+    assert relevance.relevant([poor] * 2 + [good], LOCAL_NAME)
+    assert not relevance.relevant([poor] * 3 + [good], LOCAL_NAME)

@@ -52,8 +52,12 @@ def of(kind: type[Any], told: list[Event]) -> list[Event]:
     return [event for event in told if isinstance(event.body, kind)]
 
 
+def bodies(kind: type[Any], told: list[Event]) -> list[Any]:
+    return [event.body for event in of(kind, told)]
+
+
 def test_a_recorded_session_tells_each_prompt_once_and_as_it_was_typed() -> None:
-    prompts = [(event.body.text, event.body.kind) for event in of(Prompt, recorded())]  # type: ignore[union-attr]
+    prompts = [(prompt.text, prompt.kind) for prompt in bodies(Prompt, recorded())]
     assert prompts == [
         ("Look after the harbour", "user"),
         ("Inspect every mooring", "subagent"),
@@ -63,25 +67,22 @@ def test_a_recorded_session_tells_each_prompt_once_and_as_it_was_typed() -> None
 
 
 def test_the_beginning_and_the_end_of_a_call_have_one_id() -> None:
-    calls = [event.body for event in of(ToolCall, recorded())]
-    begun = {call.tool_use_id for call in calls if call.success is None}  # type: ignore[union-attr]
-    ended = [call.tool_use_id for call in calls if call.success is not None]  # type: ignore[union-attr]
+    calls = bodies(ToolCall, recorded())
+    begun = {call.tool_use_id for call in calls if call.success is None}
+    ended = [call.tool_use_id for call in calls if call.success is not None]
     assert len(ended) == len(set(ended)) == 8
     assert begun == set(ended)
 
 
 def test_two_equal_commands_at_once_are_two_calls() -> None:
-    same = [
-        event.body.tool_use_id  # type: ignore[union-attr]
-        for event in of(ToolCall, recorded())
-        if event.body.input.get("command") == "echo same" and event.body.success  # type: ignore[union-attr]
-    ]
-    assert len(set(same)) == 2
+    calls = [call for call in bodies(ToolCall, recorded()) if call.success]
+    same = [call.tool_use_id for call in calls if call.input.get("command") == "echo same"]
+    assert len(same) == len(set(same)) == 2
 
 
 def test_failures_are_failures() -> None:
-    failed = [event.body for event in of(ToolCall, recorded()) if event.body.success is False]  # type: ignore[union-attr]
-    errors = {call.name: call.error for call in failed}  # type: ignore[union-attr]
+    failed = [call for call in bodies(ToolCall, recorded()) if call.success is False]
+    errors = {call.name: call.error for call in failed}
     assert errors == {
         "bash": "Exit code 3\n(no output)",
         "read": "File not found: /home/dev/harbour/none.md",
@@ -102,7 +103,7 @@ def test_a_subagents_work_belongs_to_the_session_above_it_and_to_its_prompt() ->
 
 def test_a_session_starts_resumes_and_ends() -> None:
     told = recorded()
-    starts = [event.body.source for event in of(SessionStart, told)]  # type: ignore[union-attr]
+    starts = [start.source for start in bodies(SessionStart, told)]
     assert starts == ["startup", "resume", "startup"]
     assert len(of(SessionEnd, told)) == 3
     assert len(of(TurnEnd, told)) == 3

@@ -177,7 +177,7 @@ def test_a_task_notification_is_titled_by_what_it_ended_with() -> None:
         [prompt(told, "task_notification")], [], ["The leak is in pool.py: a cursor is never closed."]
     )
     assert observation.title == "The leak is in pool.py"
-    assert 'Background task: Agent "Find the leak" completed' in observation.text
+    assert observation.text.startswith('Agent "Find the leak" completed\n')
     assert "task-id" not in observation.text
     assert [s.role for s in observation.sections] == [None, "assistant"]
 
@@ -203,6 +203,14 @@ def test_what_subagents_did_is_folded_in_and_said() -> None:
 def test_the_prompt_of_a_subagent_is_not_the_users() -> None:
     asked = [prompt("Count all the files here"), prompt("You are to count", "subagent", agent_id="a1")]
     assert made(asked, [], ["41."]).sections[0].text == "Count all the files here"
+
+
+def test_a_subagents_work_without_a_persons_prompt_is_titled_by_its_task() -> None:
+    asked = [prompt("Search for every place\nthat opens a socket", "subagent", agent_id="a1")]
+    said = [message("There are two: net.py and mail.py.", agent_id="a1")]
+    observation = made(asked, [call("Read", path="/home/dev/shop/net.py", agent_id="a1")], said)
+    assert observation.title == "Task of a subagent: Search for every place"
+    assert "A subagent reported: There are two: net.py and mail.py." in observation.text
 
 
 def test_answers_and_refusals_are_the_users_words() -> None:

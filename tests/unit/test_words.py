@@ -35,7 +35,9 @@ def test_code_identifiers_are_taken_apart_and_joined(text: str, words: str) -> N
     assert indexable(text) == words
 
 
-@pytest.mark.parametrize("asked", ["user name", "get_user_name", "getUserName", "GetUserName()", "get-user-name"])
+@pytest.mark.parametrize(
+    "asked", ["user name", "get_user_name", "getUserName", "GetUserName()", "get-user-name"]
+)
 def test_any_spelling_of_an_identifier_shares_words_with_the_others(asked: str) -> None:
     assert set(indexable(asked).split()) & set(indexable("obj.get_user_name(x)").split()) >= {"user", "name"}
 

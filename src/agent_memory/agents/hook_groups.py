@@ -18,8 +18,8 @@ _MARK = "agent_memory/hook.py"
 
 
 def hooked(path: Path, text: str, handlers: Mapping[str, Handler], dialect: Dialect) -> str:
-    """The settings in `text` with one handler of ours for each event. One that is there already is brought up to date in
-    its place, so that what the user has arranged around it stays."""
+    """The settings in `text` with one handler of ours for each event. One that is there already is brought up to
+    date in its place, so that what the user has arranged around it stays."""
     hooks = _hooks(path, text, dialect)
     for event, groups in hooks.items():
         if event not in handlers and any(ours(groups)):  # an event that we have listened to once

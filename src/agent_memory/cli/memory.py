@@ -142,13 +142,13 @@ def save(
 ) -> None:
     """Remember a note for this project. The same text again is the same note."""
     from agent_memory.journal import projects
-    from agent_memory.observations import notes, store
+    from agent_memory.observations import notes
 
     if text == "-":
         text = typer.get_text_stream("stdin").read()
     with _database() as conn:
         project_id = projects.ensure_argument(conn, project or os.getcwd())
-        (number,) = store.save(conn, [notes.note(text, settings.load(), project_id=project_id, title=title)])
+        (number,) = notes.save(conn, [notes.note(text, settings.load(), project_id=project_id, title=title)])
     typer.echo(f"Saved as #{number}.")
 
 

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from agent_memory import paths, settings
 
-
 PROJECTS_SHOWN = 8
 
 
@@ -123,7 +122,9 @@ def _print(report: dict[str, Any]) -> None:
     latest = sorted(report.get("projects", []), key=lambda p: p["last_event_at"] or "", reverse=True)
     for number, project in enumerate(latest[:PROJECTS_SHOWN]):
         where = project["path"] or project["identity"]
-        table.add_row("" if number else "projects", f"#{project['id']} {where} · {project['sessions']} sessions")
+        table.add_row(
+            "" if number else "projects", f"#{project['id']} {where} · {project['sessions']} sessions"
+        )
     if len(latest) > PROJECTS_SHOWN:
         table.add_row("", f"and {len(latest) - PROJECTS_SHOWN} more: agent-memory status --json")
     for wrong in report["problems"]:

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+HOOK_ID = "hook-"
+"""What a `tool_use_id` begins with that was made up, where an agent's hooks tell none. The same call has the agent's
+own id in the session file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStart:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.mcp.memory import Memory
-from agent_memory.observations import notes, store
+from agent_memory.observations import notes
 from agent_memory.recall import render
 from agent_memory.recall import search as recalling
 from agent_memory.recall.answer import Entry, Hit
@@ -228,7 +228,7 @@ def server(memory: Memory) -> MCPServer[None]:
             note = notes.note(
                 text, memory.settings, project_id=project, title=title, kind=kind, supersedes=supersedes
             )
-            return store.save(conn, [note])[0]
+            return notes.save(conn, [note])[0]
 
         number = memory.run(save)
         memory.embed_pending()

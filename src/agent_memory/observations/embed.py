@@ -1,7 +1,7 @@
 """Texts to vectors: by the model that comes with the installation, or by the user's own endpoint.
 
 The local model is all-MiniLM-L6-v2 as int8 ONNX. Its weights and its tokenizer lie in two packages of which
-nothing is imported (docs/decisions/0003-embedding-model.md). The endpoint is any server of OpenAI's
+nothing is imported (docs/decisions/0007-embedding-model.md). The endpoint is any server of OpenAI's
 `/embeddings`, such as LM Studio or Ollama. onnxruntime, tokenizers, numpy and httpx are imported where they
 are used: a command that embeds nothing should not pay for them.
 """
@@ -25,7 +25,9 @@ LOCAL_NAME = "all-MiniLM-L6-v2-int8"
 LOCAL_DIMENSIONS = 384
 _READS_TOKENS = 256  # the model was trained on 128 and reads up to 256; more makes its vectors worse
 _READS_CHARS = 8_000  # 256 tokens are seldom over 1,500 characters: spares tokenizing the rest of a huge text
-_BATCH_TOKENS = 512  # padded tokens in one run; the peak of memory grows with it, the speed does not (ADR 0003)
+_BATCH_TOKENS = (
+    512  # padded tokens in one run; the peak of memory grows with it, the speed does not (ADR 0007)
+)
 _THREADS = 2
 
 _ENDPOINT_BATCH = 64  # texts in one request
@@ -61,15 +63,19 @@ def load(settings: Settings) -> Embedder:
     Raises:
         AgentMemoryError: the local model's files are not installed, or an endpoint is set without its model.
     """
-    if not settings.embedding_url:
+    if not settings.agent_memory_embedding_url:
         return LocalModel()
-    if not settings.embedding_model:
+    if not settings.agent_memory_embedding_model:
         raise AgentMemoryError(
-            "EMBEDDING_URL is set, but EMBEDDING_MODEL is not.",
-            "Set EMBEDDING_MODEL to the model's name at that endpoint, such as nomic-embed-text.",
+            "AGENT_MEMORY_EMBEDDING_URL is set, but AGENT_MEMORY_EMBEDDING_MODEL is not.",
+            "Set AGENT_MEMORY_EMBEDDING_MODEL to the model's name there, such as nomic-embed-text.",
         )
-    key = settings.embedding_api_key.get_secret_value() if settings.embedding_api_key else None
-    return Endpoint(settings.embedding_url, settings.embedding_model, key)
+    key = (
+        settings.agent_memory_embedding_api_key.get_secret_value()
+        if settings.agent_memory_embedding_api_key
+        else None
+    )
+    return Endpoint(settings.agent_memory_embedding_url, settings.agent_memory_embedding_model, key)
 
 
 class LocalModel:
@@ -145,7 +151,7 @@ def _packaged(package: str, file: str) -> Path:
             return path
     raise AgentMemoryError(
         f"The embedding model is not installed: {file} of the package {package} is missing.",
-        "Reinstall agent-memory with its dependencies, or set EMBEDDING_URL to an endpoint of your own.",
+        "Reinstall agent-memory with its dependencies, or set AGENT_MEMORY_EMBEDDING_URL to an endpoint of your own.",
     )
 
 
@@ -189,13 +195,13 @@ class Endpoint:
             raise AgentMemoryError(
                 f"The embedding endpoint {self._url} answered {error.response.status_code}:"
                 f" {error.response.text[:200]}",
-                f"See that it serves the model {self.name} and that EMBEDDING_API_KEY fits.",
+                f"See that it serves the model {self.name} and that AGENT_MEMORY_EMBEDDING_API_KEY fits.",
                 status=502,
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AgentMemoryError(
                 f"The embedding endpoint {self._url} does not answer ({type(error).__name__}: {error}).",
-                "Start it, or correct EMBEDDING_URL. Recall by words goes on without it.",
+                "Start it, or correct AGENT_MEMORY_EMBEDDING_URL. Recall by words goes on without it.",
                 status=502,
             ) from error
         try:
@@ -210,7 +216,7 @@ class Endpoint:
     def _nonsense(self, what: str) -> AgentMemoryError:
         return AgentMemoryError(
             f"The embedding endpoint {self._url} does not answer as OpenAI's API does ({what}).",
-            f"See that EMBEDDING_URL ends before /embeddings and that {self.name} is an embedding model.",
+            f"See that AGENT_MEMORY_EMBEDDING_URL ends before /embeddings and that {self.name} is an embedding model.",
             status=502,
         )
 

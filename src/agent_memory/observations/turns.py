@@ -119,7 +119,7 @@ def build(turn: Turn) -> Observation | None:
     ending = _without_injected(said[-1].text) if said else ""
     if not calls and len(ending) < (1 if asked else 40):
         return None
-    notified = _notified(turn.prompts)
+    notified = _notified(turn.prompts, ending) if not asked else ""
     parts = {
         "asked": "\n\n".join(asked),
         "decided": _decided(calls),
@@ -141,7 +141,7 @@ def build(turn: Turn) -> Observation | None:
         project_id=turn.project_id,
         session_id=turn.session_id,
         kind="turn",
-        title=_title(asked, ending, notified or parts["done"].partition("\n")[2] or parts["done"]),
+        title=_title(asked, ending, notified, parts["done"].partition("\n")[2], parts["done"]),
         text="\n\n".join(section.text for section in sections),
         occurred_at=turn.began_at,
         external_id=external_id(turn.session_id, turn.prompt_id),
@@ -201,15 +201,17 @@ def _without_injected(text: str) -> str:
     return _INJECTED.sub("", text).strip()
 
 
-def _notified(prompts: Sequence[Prompt]) -> str:
-    """What the end of a background task said, without its XML."""
-    said = [
-        found[1].strip()
-        for prompt in prompts
-        if prompt.kind == "task_notification"
-        for found in _NOTIFIED.findall(prompt.text)
-    ]
-    return "\n".join(f"Background task: {clip(text, 400)}" for text in said if text)
+def _notified(prompts: Sequence[Prompt], ending: str) -> str:
+    """What set the agent to work where no person did: the end of a background task, without its XML and without the
+    result that the agent passes on, or the task of a subagent that older clients number as a prompt of its own."""
+    lines = []
+    for prompt in prompts:
+        if prompt.kind == "task_notification":
+            told = dict(_NOTIFIED.findall(prompt.text))
+            lines += [told.get("summary", ""), "" if ending else told.get("result", "")]
+        elif prompt.kind == "subagent":
+            lines.append(f"Task of a subagent: {_without_injected(prompt.text)}")
+    return "\n".join(line.strip()[:400] for line in lines if line.strip())
 
 
 def _decided(calls: Sequence[Call]) -> str:
@@ -244,7 +246,7 @@ def _reported(messages: Sequence[Message]) -> str:
     }
     shown = list(last.values())[-4:]
     return "\n".join(
-        f"{message.agent_type or 'A'} subagent reported: {clip(message.text.strip(), 600 // len(shown))}"
+        f"{message.agent_type or 'A'} subagent reported: {message.text.strip()[: 600 // len(shown)].strip()}"
         for message in shown
     )
 
@@ -282,12 +284,12 @@ def _ended(ending: str, prompts: Sequence[Prompt]) -> str:
     return "\n".join(lines)
 
 
-def _title(asked: Sequence[str], ending: str, done: str) -> str:
+def _title(asked: Sequence[str], ending: str, *otherwise: str) -> str:
     """The first line of what was asked. Where that says little ("continue"), what came of it follows."""
     title = next(filter(None, map(title_of, asked)), "")
     if len(title) >= 25:
         return title
-    came = _outcome(ending) or title_of(done)
+    came = _outcome(ending) or next(filter(None, map(title_of, otherwise)), "")
     return shorten(f"{title} → {came}" if title and came else title or came or "Untitled turn", TITLE_CHARS)
 
 

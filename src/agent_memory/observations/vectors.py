@@ -58,7 +58,8 @@ def _known_model(conn: Connection, embedder: Embedder) -> int | None:
         raise AgentMemoryError(
             f"The embedding model {embedder.name} had {row['dimensions']} dimensions and now has"
             f" {embedder.dimensions}: it is another model under the same name.",
-            "Give it another name at your endpoint, set EMBEDDING_MODEL to it, and run: agent-memory reindex",
+            "Give it another name at your endpoint, set AGENT_MEMORY_EMBEDDING_MODEL to that, and run:"
+            " agent-memory reindex",
         )
     return int(row["id"])
 

@@ -29,7 +29,7 @@ from agent_memory.observations.embed import Embedder
 log = logging.getLogger(__name__)
 
 TURNS = 16  # claimed at once
-CHUNKS = 16  # embedded in one transaction: a second or two of work that a crash would lose
+CHUNKS = 8  # embedded in one transaction: half a second of work, after which newer chunks have their turn
 POLL_S = 5.0  # seconds without a notification after which the queue is looked at all the same
 SETTLE_S = 0.1  # seconds between two rounds: the events of a burst become one build of their turn
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0  # between two tries while the database or the endpoint is away
@@ -186,6 +186,8 @@ def main() -> None:
     with contextlib.suppress(OSError):
         os.nice(NICE)
     conninfo = sys.stdin.readline().strip()
+    if not conninfo:  # libpq would take it for the user's own default database
+        sys.exit("The worker is started by the service: agent-memory up")
     stop = _Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
@@ -222,7 +224,9 @@ class _Stop:
 
 
 def _stop_with_input(stop: _Stop) -> None:
-    sys.stdin.read()
+    # Not through sys.stdin: a thread that holds its lock at the interpreter's end aborts the process.
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
     stop.set()
 
 

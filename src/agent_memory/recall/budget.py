@@ -47,7 +47,7 @@ def excerpt(text: str, passages: Sequence[str], limit: int) -> str:
     text = "\n".join(line.rstrip() for line in text.split("\n"))  # as chunks have it
     spans = [span for passage in passages if (span := _find(text, passage))]
     if not spans:
-        return cut(passages[0] if passages else text, limit)
+        return cut(next(filter(None, passages), text), limit)
     taken = [spans[0]]
     if _length(text, taken) > limit:
         start, end = taken[0]

@@ -13,6 +13,8 @@ from typing import Any
 
 TEXT_WEIGHT = 0.6
 VECTOR_WEIGHT = 0.4
+MOST = 100
+"""Observations that are worth telling of: twice what a caller may ask for."""
 USER_BOOST = 1.1
 """For what the user said: 79 % of the evidence in BEAM's coding chats is the user's own words."""
 
@@ -35,7 +37,7 @@ class Ranked:
 def fuse(
     text: Sequence[Mapping[str, Any]], vector: Sequence[Mapping[str, Any]], *, limit: int
 ) -> list[Ranked]:
-    """The observations of both legs' chunks, best first; of equal ones the newest first.
+    """The first observations of both legs' chunks, best first; of equal ones the newest first.
 
     `text` and `vector` are the legs as recall/store.py gives them, best first; `limit` is how many each
     was asked for, `vector` empty where there are no vectors.
@@ -55,37 +57,35 @@ def fuse(
     owned: dict[int, list[int]] = {}
     for chunk in sorted(rows, key=lambda chunk: (-scores[chunk], -chunk)):
         owned.setdefault(rows[chunk]["observation_id"], []).append(chunk)
+    # The best first; of equal ones the newest, which a stable sort in two steps gives.
+    order = sorted(owned, key=lambda number: (rows[owned[number][0]]["occurred_at"], number), reverse=True)
+    order.sort(key=lambda number: round(scores[owned[number][0]], 4), reverse=True)
+
     ranked = []
-    for observation, chunks in owned.items():
-        best = chunks[0]
+    for number in order[:MOST]:
+        best = owned[number][0]
+        found = [rows[chunk] for chunk in owned[number] if chunk in text_rank]
         matched = {
             lexeme: rarity
-            for chunk in chunks
-            if "lexemes" in rows[chunk]
-            for lexeme, rarity in zip(rows[chunk]["lexemes"], rows[chunk]["rarities"], strict=True)
+            for row in found
+            for lexeme, rarity in zip(row["lexemes"], row["rarities"], strict=True)
         }
         legs: dict[str, Mapping[str, Any]] = {}
         if best in text_rank:
-            legs["text"] = {
-                "rank": text_rank[best],
-                "score": round(float(rows[best]["score"]), 3),
-                "words": sorted(rows[best]["lexemes"]),
-            }
+            score = round(float(rows[best]["score"]), 3)
+            legs["text"] = {"rank": text_rank[best], "score": score, "words": sorted(rows[best]["lexemes"])}
         if best in vector_rank:
             legs["vector"] = {"rank": vector_rank[best], "score": round(cosines[best], 3)}
         ranked.append(
             Ranked(
-                observation_id=observation,
+                observation_id=number,
                 score=round(scores[best], 4),
-                chunks=chunks,
+                chunks=owned[number],
                 legs=legs,
                 coverage=sum(matched.values()) / text[0]["asked"] if matched else 0.0,
-                cosine=max((cosines[chunk] for chunk in chunks if chunk in cosines), default=None),
+                cosine=max((cosines[chunk] for chunk in owned[number] if chunk in cosines), default=None),
             )
         )
-    newest = {row["observation_id"]: row["occurred_at"] for row in rows.values()}
-    ranked.sort(key=lambda one: (newest[one.observation_id], one.observation_id), reverse=True)
-    ranked.sort(key=lambda one: one.score, reverse=True)
     return ranked
 
 

@@ -31,6 +31,7 @@ EMBEDDING_SECONDS = 5.0
 """How long recall waits for the query's vector. An endpoint may be loading its model, or hang."""
 QUERY_CHARS = 10_000
 """Of a longer query only the beginning counts."""
+_BEGINNING_CHARS = 900  # as much as a chunk holds
 _SNIPPET_CHARS = 120
 _TITLE_CHARS = 80  # with the snippet and the rest of the line below 80 tokens
 
@@ -245,7 +246,9 @@ def _passages(conn: Connection, current: Sequence[_Current], project_id: int) ->
     passages = {}
     for one in current:
         chunks = one.ranked.chunks if one.instead_of is None else [owners.get(one.row["id"], 0)]
-        passages[one.row["id"]] = [bodies.get(chunk, "") for chunk in chunks] or [""]
+        # A chunk that is a title alone stands for the text's beginning.
+        beginning = one.row["text"][:_BEGINNING_CHARS].rstrip()
+        passages[one.row["id"]] = [bodies.get(chunk) or beginning for chunk in chunks]
     return passages
 
 

@@ -1,8 +1,8 @@
 """Our hooks and our MCP server in Codex's settings, and out of them again.
 
-Codex runs a hook only after its user has trusted it, in Codex itself (`/hooks`), and runs no other one, without a word.
-That is the user's to do: whatever may write the settings could else make itself trusted. So we write the hooks, say what
-is left to do, and can tell (`untrusted`) whether it was done.
+Codex runs a hook only after its user has trusted it, in Codex itself (`/hooks`), and runs no other one, without a
+word. That is the user's to do: whatever may write the settings could else make itself trusted. So we write the hooks,
+say what is left to do, and can tell (`untrusted`) whether it was done.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def note() -> str | None:
     """What the user has to do now, if anything, after connecting."""
     if not untrusted():
         return None
-    return "Codex runs hooks only after you have trusted them: start codex, type /hooks, and trust those of agent-memory."
+    return "Codex runs hooks only once you have trusted them: start codex, type /hooks, and trust agent-memory's."
 
 
 def untrusted() -> list[str]:

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from agent_memory.agents import fields
 from agent_memory.agents.claude_code import output
+from agent_memory.agents.entries import SERVER
+from agent_memory.agents.tool_calls import tool_call
 from agent_memory.journal import fence
 from agent_memory.journal.event import (
     AssistantMessage,
@@ -33,8 +36,6 @@ NOT_RECORDED = frozenset(("PermissionRequest", "PostCompact", "PreCompact", "Sub
 PATCH_HEAD = re.compile(r"Exit code: (-?\d+)\n(?:Wall time: .*\n)?(?:Output:\n)?")
 """What Codex writes above what `apply_patch` printed."""
 
-_OURS = re.compile(r"mcp__agent[-_]memory__")
-
 
 def events(payload: dict[str, Any], at: datetime) -> list[Event]:
     """What `payload`, written at `at`, tells. Empty for an event that is not recorded, and for one that is not known:
@@ -42,48 +43,45 @@ def events(payload: dict[str, Any], at: datetime) -> list[Event]:
 
     Raises ValueError, in words for a person, where something is missing without which there is nothing to record.
     """
-    name, session_id = (_text(payload, field) for field in ("hook_event_name", "session_id"))
+    name, session_id = fields.text(payload, "hook_event_name"), fields.text(payload, "session_id")
     bodies = _BODIES[name](payload) if name in _BODIES else []
+    subagent = fields.optional(payload, "agent_id")
     return [
         Event(
             agent=AGENT,
             session_id=session_id,
             occurred_at=at,
             body=body,
-            cwd=payload.get("cwd"),
-            prompt_id=payload.get("turn_id"),
-            subagent_id=payload.get("agent_id"),
-            subagent_type=payload.get("agent_type") or None,
-            model=payload.get("model"),
-            transcript_path=None if payload.get("agent_id") else payload.get("transcript_path"),
+            cwd=fields.optional(payload, "cwd"),
+            prompt_id=fields.optional(payload, "turn_id"),
+            subagent_id=subagent,
+            subagent_type=fields.optional(payload, "agent_type") if subagent else None,
+            model=fields.optional(payload, "model"),
+            transcript_path=None if subagent else fields.optional(payload, "transcript_path"),
         )
         for body in bodies
     ]
 
 
 def tool_name(name: str) -> str:
-    """A tool's name as the journal has it: that of our own server, whose `-` Codex turns into `_`, is the same under
-    every agent."""
-    return _OURS.sub("mcp__agent-memory__", name, count=1)
-
-
-def is_ours(tool: str) -> bool:
-    """Whether the tool is this memory's own. Its output is what was remembered, and is not recorded again."""
-    return bool(_OURS.match(tool))
+    """A tool's name as the journal has it: Codex turns the `-` of our server's name into `_`."""
+    return name.replace("mcp__agent_memory__", f"mcp__{SERVER}__", 1)
 
 
 def _session_start(payload: dict[str, Any]) -> list[Body]:
-    return [SessionStart(source=payload.get("source"))]
+    return [SessionStart(source=fields.optional(payload, "source"))]
 
 
 def _session_end(payload: dict[str, Any]) -> list[Body]:
-    return [SessionEnd(reason=payload.get("reason"))]
+    return [SessionEnd(reason=fields.optional(payload, "reason"))]
 
 
 def _prompt(payload: dict[str, Any]) -> list[Body]:
     # A subagent's task comes as if a person had typed it.
-    text = fence.strip(_text(payload, "prompt", empty=True))
-    return [Prompt(text=text, kind="subagent" if payload.get("agent_id") else "user")]
+    text = payload.get("prompt")
+    if not isinstance(text, str):
+        raise ValueError("There is no text `prompt` in the payload.")
+    return [Prompt(text=fence.strip(text), kind="subagent" if payload.get("agent_id") else "user")]
 
 
 def _call_begun(payload: dict[str, Any]) -> list[Body]:
@@ -92,59 +90,40 @@ def _call_begun(payload: dict[str, Any]) -> list[Body]:
 
 def _call_ended(payload: dict[str, Any]) -> list[Body]:
     """No hook comes for a call that failed, but for a command that failed: of that nothing tells here."""
-    name, response = _text(payload, "tool_name"), payload.get("tool_response")
-    success: bool | None = None if name == "Bash" else True
-    said = whole(response)
-    if name == "apply_patch" and said and (head := PATCH_HEAD.match(said)):
+    response, said = payload.get("tool_response"), result(payload.get("tool_response"))
+    success: bool | None = None if payload.get("tool_name") == "Bash" else True
+    if payload.get("tool_name") == "apply_patch" and said and (head := PATCH_HEAD.match(said)):
         success, said = head[1] == "0", said[head.end() :]
     if isinstance(response, dict) and response.get("isError"):
         success = False
-    if said is not None:
-        said = None if is_ours(name) else fence.strip(said)
-    return [_call(payload, success=success, output=said, error=said if success is False else None)]
+    return [_call(payload, success=success, said=said)]
 
 
-def whole(response: Any) -> str | None:
-    """The text of a result: plain, or as MCP gives it."""
+def result(response: Any) -> str | None:
+    """The text of a tool's result: plain, or as MCP gives it."""
     if isinstance(response, dict) and isinstance(response.get("content"), list):
         return output.of_blocks(response["content"])
     return output.whole(response)
 
 
-def _call(
-    payload: dict[str, Any],
-    *,
-    success: bool | None = None,
-    output: str | None = None,
-    error: str | None = None,
-) -> ToolCall:
-    given = payload.get("tool_input")
-    return ToolCall(
-        tool_use_id=_text(payload, "tool_use_id"),
-        name=tool_name(_text(payload, "tool_name")),
-        input=given if isinstance(given, dict) else {} if given is None else {"input": given},
-        output=output,
+def _call(payload: dict[str, Any], *, success: bool | None = None, said: str | None = None) -> ToolCall:
+    return tool_call(
+        fields.text(payload, "tool_use_id"),
+        tool_name(fields.text(payload, "tool_name")),
+        payload.get("tool_input"),
         success=success,
-        error=error,
+        output=None if success is False else said,
+        error=(said or "failed") if success is False else None,
     )
 
 
 def _stopped(payload: dict[str, Any]) -> list[Body]:
-    text = fence.strip(payload.get("last_assistant_message") or "").strip()
+    text = fence.strip(fields.optional(payload, "last_assistant_message") or "").strip()
     return [*([AssistantMessage(text=text)] if text else []), TurnEnd()]
 
 
 def _interrupted(_payload: dict[str, Any]) -> list[Body]:
     return [TurnEnd(error=INTERRUPTED)]
-
-
-def _text(payload: dict[str, Any], field: str, *, empty: bool = False) -> str:
-    value = payload.get(field)
-    if not isinstance(value, str) or not (value or empty):
-        event = payload.get("hook_event_name")
-        of = f"the {event} payload" if isinstance(event, str) and event else "the payload"
-        raise ValueError(f"There is no text `{field}` in {of}.")
-    return value
 
 
 _BODIES: dict[str, Callable[[dict[str, Any]], list[Body]]] = {

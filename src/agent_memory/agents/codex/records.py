@@ -9,16 +9,16 @@ in all of them, but for the calls that a script of code mode makes.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-import orjson
-
-from agent_memory.agents.codex.payload import AGENT, INTERRUPTED, PATCH_HEAD, is_ours, tool_name, whole
+from agent_memory.agents import fields
+from agent_memory.agents.codex.calls import begun, judged, milliseconds, typed
+from agent_memory.agents.codex.payload import AGENT, INTERRUPTED, result, tool_name
 from agent_memory.agents.json_lines import EMPTY, MALFORMED, Record, Told
+from agent_memory.agents.tool_calls import tool_call
 from agent_memory.journal import fence
 from agent_memory.journal.event import AssistantMessage, Body, Event, Prompt, SessionStart, ToolCall, TurnEnd
 
@@ -79,15 +79,6 @@ _RESPONSES_OF_NO_NOTE = frozenset(
     )
 )
 _PREAMBLE = re.compile(r"\AAnother language model started to solve this problem.*?analysis:\n", re.S)
-_HEAD = re.compile(
-    r"(?:Chunk ID: .*\n)?Wall time: .* seconds\n"
-    r"(?:Process (?:exited with code (?P<code>-?\d+)|(?P<running>running) with session ID \d+)\n)?"
-    r"(?:Original token count: \d+\n)?(?:Output:\n)?"
-)
-"""What Codex writes above a result that it gives to the model."""
-_SCRIPT_HEAD = re.compile(r"Script (completed|failed|running)[^\n]*\nWall time [^\n]*\n(?:Output:\n)?")
-_PLAIN_ON_FAILURE = frozenset(("Bash", "apply_patch", "view_image", "write_stdin"))
-"""Tools whose result has a head where they worked. Without one it says why they did not."""
 
 
 @dataclass(slots=True)
@@ -197,7 +188,7 @@ class Rollout:
         elif kind == "reasoning":
             yield REASONING
         elif kind in ("function_call", "custom_tool_call", "local_shell_call"):
-            yield self._begin(_call(payload))
+            yield self._begin(begun(payload))
         elif kind in ("function_call_output", "custom_tool_call_output"):
             yield self._answered(payload["call_id"], payload["output"])
         else:
@@ -218,7 +209,7 @@ class Rollout:
         elif kind == "patch_apply_end":
             yield self._patch(payload["call_id"], payload)
         elif kind == "web_search_end":
-            yield self._end(payload["call_id"], "web_search", {"query": payload.get("query")}, success=True)
+            yield self._end(payload["call_id"], "web_search", {"query": payload.get("query")}, None, None)
         elif kind == "task_complete":
             error = payload.get("error")
             yield TurnEnd(error=str(error.get("message")) if isinstance(error, dict) else None)
@@ -246,7 +237,7 @@ class Rollout:
             return _message("\n".join(part["text"] for part in item["content"] if "text" in part), item["id"])
         if kind == "CommandExecution":
             if item.get("source") == "user_shell":
-                return Prompt(text=f"! {_typed(item['command'])}", kind="command")
+                return Prompt(text=f"! {typed(item['command'])}", kind="command")
             return self._command(item["id"], item)
         if kind == "McpToolCall":
             return self._mcp(item["id"], item, item)
@@ -254,12 +245,10 @@ class Rollout:
             return self._patch(item["id"], item)
         if kind == "CollabAgentToolCall":
             given = {"message": item["prompt"]} if item.get("prompt") else {}
-            success = item["status"] == "completed"
-            return self._end(
-                item["id"], item["tool"], given, success=success, error=None if success else "failed"
-            )
+            error = None if item["status"] == "completed" else str(item["status"])
+            return self._end(item["id"], item["tool"], given, None, error)
         if kind == "WebSearch":
-            return self._end(item["id"], "web_search", {"query": item.get("query")}, success=True)
+            return self._end(item["id"], "web_search", {"query": item.get("query")}, None, None)
         if kind == "Reasoning":
             return REASONING
         if kind == "HookPrompt":
@@ -274,167 +263,68 @@ class Rollout:
         return self._calls.setdefault(call.tool_use_id, call)
 
     def _command(self, call_id: str, told: Record) -> Part:
-        code, printed = told["exit_code"], fence.strip(told.get("aggregated_output") or "")
-        declined = told.get("status") == "declined"
-        error = (
-            "declined by the user"
-            if declined
-            else "ended from outside"
-            if code == -1
-            else f"Exit code {code}"
-        )
-        return self._end(
-            call_id,
-            "Bash",
-            {"command": _typed(told["command"])},
-            success=code == 0 and not declined,
-            output=printed,
-            error=None if code == 0 and not declined else f"{error}\n{printed}".strip(),
-            took=told.get("duration"),
-        )
+        code, printed = told["exit_code"], told.get("aggregated_output") or ""
+        error = None
+        if told.get("status") == "declined":
+            error = "declined by the user"
+        elif code:
+            error = f"{'Ended from outside' if code == -1 else f'Exit code {code}'}\n{printed}".strip()
+        given = {"command": typed(told["command"])}
+        return self._end(call_id, "Bash", given, printed, error, took=told.get("duration"))
 
     def _mcp(self, call_id: str, invocation: Record, told: Record) -> Part:
-        server = re.sub(r"\W", "_", invocation["server"], flags=re.A)
-        given = invocation.get("arguments")
-        result = told.get("result")
-        if isinstance(result, dict) and ("Ok" in result or "Err" in result):  # before 0.169
-            failed = "Err" in result
-            result = result.get("Err") if failed else result["Ok"]
+        said = told.get("result")
+        if isinstance(said, dict) and ("Ok" in said or "Err" in said):  # before 0.169
+            failed, said = "Err" in said, said.get("Ok", said.get("Err"))
         else:
             failed = told.get("status", "completed") != "completed"
-        failed = failed or bool(isinstance(result, dict) and result.get("isError"))
-        said = whole(result) or str((told.get("error") or {}).get("message") or "")
-        return self._end(
-            call_id,
-            tool_name(f"mcp__{server}__{invocation['tool']}"),
-            given if isinstance(given, dict) else {} if given is None else {"input": given},
-            success=not failed,
-            output=None if failed else fence.strip(said),
-            error=fence.strip(said or "failed") if failed else None,
-            took=told.get("duration"),
-        )
+        failed = failed or bool(isinstance(said, dict) and said.get("isError"))
+        text = result(said) or fields.mapping(told.get("error")).get("message")
+        error = str(text or "failed") if failed else None
+        name = tool_name(f"mcp__{re.sub(r'[^A-Za-z0-9_]', '_', invocation['server'])}__{invocation['tool']}")
+        return self._end(call_id, name, invocation.get("arguments"), text, error, took=told.get("duration"))
 
     def _patch(self, call_id: str, told: Record) -> Part:
-        success = bool(told["success"]) if "success" in told else told["status"] == "completed"
-        printed = "\n".join(filter(None, (told.get("stdout"), told.get("stderr"))))
-        return self._end(
-            call_id,
-            "apply_patch",
-            {"changes": told.get("changes") or {}},
-            success=success,
-            output=printed if success else None,
-            error=None if success else printed or str(told.get("status") or "failed"),
-        )
+        worked = told["success"] if "success" in told else told["status"] == "completed"
+        said = "\n".join(filter(None, (told.get("stdout"), told.get("stderr"))))
+        error = None if worked else said or str(told.get("status") or "failed")
+        return self._end(call_id, "apply_patch", {"changes": told.get("changes") or {}}, said, error)
 
     def _end(
-        self,
-        call_id: str,
-        name: str,
-        given: dict[str, Any],
-        *,
-        success: bool,
-        output: str | None = None,
-        error: str | None = None,
-        took: Any = None,
+        self, call_id: str, name: str, given: Any, said: str | None, error: str | None, *, took: Any = None
     ) -> Part:
-        """A call's end. It began in this file but for the calls of a script, of which only the end is told."""
-        call = self._calls.get(call_id) or ToolCall(tool_use_id=call_id, name=name, input=given)
+        """A call's end, and its name and input as this line tells them: a script's calls have no other line."""
+        there = self._calls.get(call_id)
         self._ended.add(call_id)
-        return replace(
-            call,
-            success=success,
-            output=None if is_ours(call.name) else output,
+        return tool_call(
+            call_id,
+            there.name if there else name,
+            there.input if there else given,
+            success=error is None,
+            output=said if error is None else None,
             error=error,
-            duration_ms=_milliseconds(took),
+            duration_ms=milliseconds(took),
         )
 
-    def _answered(self, call_id: str, result: Any) -> Part:
+    def _answered(self, call_id: str, answer: Any) -> Part:
         """The result as the model got it: only what has no better line."""
         call = self._calls.get(call_id)
         if call is None:
             return ORPHAN
         if call_id in self._ended and call.name != "spawn_agent":
             return TOLD
-        success, said = _judged(call.name, result)
+        success, said = judged(call.name, answer)
         if success is None and said is None:
             return RUNNING
         self._ended.add(call_id)
-        said = fence.strip(said or "")
-        return replace(
-            call,
+        return tool_call(
+            call_id,
+            call.name,
+            call.input,
             success=success,
-            output=None if success is False or is_ours(call.name) else said,
-            error=(said or "failed") if success is False else None,
+            output=None if success is False else said,
+            error=(said or "failed").strip() if success is False else None,
         )
-
-
-def _call(payload: Record) -> ToolCall:
-    """A call as the model asked for it, under the name and with the input that hooks give it."""
-    name, given = payload.get("name") or "local_shell", _input(payload)
-    namespace = payload.get("namespace") or ""
-    if namespace.startswith("mcp__"):
-        name = tool_name(f"{namespace}__{name}")
-    elif name in ("exec_command", "shell", "shell_command", "local_shell", "container.exec"):
-        name = "Bash"
-        command = given.pop("cmd", None) or given.pop("command", "")
-        given = {"command": _typed(command), **given}
-    elif name == "apply_patch" and "input" in given:
-        given = {"command": given["input"]}
-    return ToolCall(tool_use_id=payload["call_id"], name=name, input=given)
-
-
-def _input(payload: Record) -> dict[str, Any]:
-    if payload["type"] == "local_shell_call":
-        return {key: value for key, value in payload["action"].items() if key != "type"}
-    if payload["type"] == "custom_tool_call":
-        return {"input": payload["input"]}
-    try:
-        given = orjson.loads(payload["arguments"])
-    except orjson.JSONDecodeError:
-        given = payload["arguments"]
-    return given if isinstance(given, dict) else {"input": given}
-
-
-def _typed(command: Any) -> str:
-    """A command as hooks tell it: without the shell that Codex runs it in."""
-    if not isinstance(command, list):
-        return str(command)
-    words = [str(word) for word in command]
-    return words[-1] if len(words) == 3 and words[1] in ("-c", "-lc") else shlex.join(words)
-
-
-def _judged(name: str, result: Any) -> tuple[bool | None, str | None]:
-    """Whether a call worked and what it said, from the result that the model got. Neither: it still runs."""
-    if isinstance(result, str) and result.startswith('{"output":'):  # shell, before 0.7x
-        try:
-            told = orjson.loads(result)
-            return told["metadata"]["exit_code"] == 0, str(told["output"])
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            pass
-    if not isinstance(result, str):
-        texts = [part.get("text", "") for part in result if isinstance(part, dict)] if result else []
-        if texts and (script := _SCRIPT_HEAD.match(texts[0])):
-            said = texts[0][script.end() :] + "\n".join(texts[1:])
-            return {"completed": True, "failed": False}.get(script[1]), None if script[
-                1
-            ] == "running" else said
-        result = "\n".join(filter(None, texts))
-    if patch := PATCH_HEAD.match(result):
-        return patch[1] == "0", result[patch.end() :]
-    if result.startswith("unsupported call: "):
-        return False, result
-    head = _HEAD.match(result)
-    if head is None:
-        return (False if name in _PLAIN_ON_FAILURE else None), result
-    if head["running"]:
-        return None, None
-    said = result[head.end() :]
-    if patch := PATCH_HEAD.match(said):
-        return patch[1] == "0", said[patch.end() :]
-    if head["code"] is not None:
-        failed = head["code"] != "0"
-        return not failed, f"Exit code {head['code']}\n{said}".strip() if failed else said
-    return (False if said.strip() == "aborted by user" else None), said
 
 
 def _message(text: str, uuid: str | None) -> Part:
@@ -447,7 +337,3 @@ def _is_older(turn_id: str, thread_id: str) -> bool:
     if turn_id[14:15] != "7" or thread_id[14:15] != "7":
         return False
     return turn_id[:13] < thread_id[:13]
-
-
-def _milliseconds(took: Any) -> int | None:
-    return round(int(took["secs"]) * 1000 + int(took["nanos"]) / 1e6) if isinstance(took, dict) else None

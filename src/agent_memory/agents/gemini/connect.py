@@ -19,8 +19,8 @@ TIMEOUTS = {
     "AfterAgent": 5_000,
     "SessionEnd": 10_000,
 }
-"""Milliseconds after which Gemini CLI gives a hook up; it takes about 10. The other events tell nothing that these do not,
-and a client that starts no process for them is the quicker one."""
+"""Milliseconds after which Gemini CLI gives a hook up; it takes about 10. The other events tell nothing that these do
+not, and a client that starts no process for them is the quicker one."""
 
 
 def changes(scope: Scope, project: Path, *, remove: bool = False) -> list[Change]:

@@ -16,10 +16,18 @@ from typing import Any
 from agent_memory.agents import fields
 from agent_memory.agents.tool_calls import shell_call, tool_call
 from agent_memory.journal import fence
-from agent_memory.journal.event import Body, Event, Prompt, SessionEnd, SessionStart, ToolCall, TurnEnd
+from agent_memory.journal.event import (
+    HOOK_ID,
+    Body,
+    Event,
+    Prompt,
+    SessionEnd,
+    SessionStart,
+    ToolCall,
+    TurnEnd,
+)
 
 AGENT = "gemini"
-MADE_UP = "made-up-"
 
 NOT_RECORDED = frozenset(
     ("AfterModel", "BeforeModel", "BeforeTool", "BeforeToolSelection", "Notification", "PreCompress")
@@ -102,7 +110,7 @@ def _prompt(payload: dict[str, Any], at: datetime) -> Body | None:  # noqa: ARG0
 def _call_ended(payload: dict[str, Any], at: datetime) -> Body:
     name, given = fields.text(payload, "tool_name"), payload.get("tool_input")
     milliseconds = round(at.astimezone(UTC).timestamp() * 1000)
-    id_ = f"{MADE_UP}{fields.key(payload['session_id'], milliseconds, name, given)}"
+    id_ = f"{HOOK_ID}{fields.key(payload['session_id'], milliseconds, name, given)}"
     served = fields.mapping(payload.get("mcp_context"))
     if served:
         name = mcp_tool(fields.text(served, "server_name"), fields.text(served, "tool_name"))

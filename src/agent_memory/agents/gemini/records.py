@@ -25,11 +25,10 @@ HEADER = "the client's own bookkeeping"
 CONTEXT = "context that the client added"
 HOOK_CONTEXT = "what a hook said"
 RESULTS = "results as the model was sent them: they are told with their calls"
-COPY = "written again: a message that was told before"
+COPY = "written again: what was told before"
 NOTICE = "a notice of the client's"
 WITHOUT_TEXT = "a message of nothing but calls and thoughts"
 REWIND = "the user went back: what happened stays"
-CLIENTS_TEXT = "the client's text in the model's place"
 NO_SESSION = "a line before the one that names the session"
 UNKNOWN = "a kind of line that is not known here"
 INTERRUPTED = "interrupted by the user"
@@ -37,6 +36,7 @@ INTERRUPTED = "interrupted by the user"
 _WORKSPACE = re.compile(r"\*\*Workspace Directories:\*\*\n\s*- (\S[^\n]*)")
 _MCP = re.compile(r"(.+) \((.+) MCP Server\)")
 _ACKNOWLEDGED = "Got it. Thanks for the additional context!"
+"""What the client has the model say to the summary of what it forgot."""
 
 
 @dataclass(slots=True)
@@ -68,27 +68,46 @@ class Chat:
         if "$rewindTo" in record:
             yield REWIND
         elif "$set" in record:
-            yield from self._messages(record["$set"])
+            yield HEADER
+            yield from self._rewritten(record["$set"].get("messages") or [])
         elif "sessionId" in record:
-            if not self._session_id:
-                self._session_id = record["sessionId"]
-                if record.get("kind") == "subagent" and self.parent:
-                    self._session_id, self._subagent_id = self.parent, self._session_id
-                else:
-                    self._started = datetime.fromisoformat(record["startTime"])
-                directories = record.get("directories")
-                self.cwd = self.cwd or (directories[0] if directories else None)
-            yield from self._messages(record)
+            yield HEADER
+            self._header(record)
+            for message in record.get("messages") or []:  # of a whole chat in one record
+                yield from self._message(message)
         elif "id" in record:
             yield from self._message(record)
         else:
             yield UNKNOWN
 
-    def _messages(self, changed: Record) -> Iterator[Part]:
-        """The header, or a change of it, which may hold all messages once more."""
-        yield HEADER
-        for message in changed.get("messages") or []:
-            yield from self._message(message)
+    def _header(self, record: Record) -> None:
+        if self._session_id:
+            return  # resumed
+        self._session_id = record["sessionId"]
+        if record.get("kind") == "subagent" and self.parent:
+            self._session_id, self._subagent_id = self.parent, self._session_id
+        else:
+            self._started = datetime.fromisoformat(record["startTime"])
+        directories = record.get("directories")
+        self.cwd = self.cwd or (directories[0] if directories else None)
+
+    def _rewritten(self, messages: list[Record]) -> Iterator[Part]:
+        """The conversation as it goes on, when it is resumed or was compressed. Nothing of it is new but a summary;
+        the messages behind that may have new ids."""
+        for message, following in zip(messages, [*messages[1:], {}], strict=True):
+            acknowledged = words(following.get("content") or "") == _ACKNOWLEDGED
+            if acknowledged and message["id"] not in self._told:
+                at, text = (
+                    datetime.fromisoformat(message["timestamp"]),
+                    fence.strip(words(message["content"])),
+                )
+                body = AssistantMessage(text=text.strip(), kind="compact_summary", uuid=message["id"])
+                yield self._event(at, body)
+            elif words(message.get("content") or "").lstrip().startswith("<session_context>"):
+                yield from self._message(message)
+            else:
+                yield COPY
+            self._told.add(message["id"])
 
     def _message(self, message: Record) -> Iterator[Part]:
         if not self._session_id:
@@ -96,10 +115,8 @@ class Chat:
             return
         at, kind = datetime.fromisoformat(message["timestamp"]), message["type"]
         calls = [call for call in message.get("toolCalls") or [] if call["id"] not in self._told]
-        again = message["id"] in self._told
-        self._told.add(message["id"])
-        parts = []
-        if again:
+        parts: list[Part] = []
+        if message["id"] in self._told:
             parts = [] if calls else [COPY]
         elif kind == "user":
             parts = list(self._user(message, at))
@@ -109,7 +126,8 @@ class Chat:
             parts = list(self._notice(message, at))
         else:
             parts = [UNKNOWN]
-        if self._started and not (parts and parts[0] == CONTEXT and self.cwd is None):
+        self._told.add(message["id"])
+        if self._started and (self.cwd or parts != [CONTEXT]):
             yield self._event(self._started, SessionStart())
             self._started = None
         yield from parts
@@ -126,8 +144,6 @@ class Chat:
             yield CONTEXT
         elif isinstance(content, list) and any("functionResponse" in part for part in content):
             yield RESULTS
-        elif "<state_snapshot>" in text:
-            yield self._event(at, AssistantMessage(text=fence.strip(text).strip(), kind="compact_summary"))
         elif asked := typed(text):
             kind = "subagent" if self._subagent_id else "user"
             yield self._event(at, Prompt(text=asked, kind=kind), prompt_id=message["id"])  # type: ignore[arg-type]
@@ -138,8 +154,6 @@ class Chat:
         text = fence.strip(words(_spoken(message.get("content") or ""))).strip()
         if not text:
             yield WITHOUT_TEXT
-        elif text == _ACKNOWLEDGED:
-            yield CLIENTS_TEXT
         else:
             body = AssistantMessage(text=text, uuid=message["id"], usage=message.get("tokens"))
             yield self._event(at, body, model=fields.optional(message, "model"))

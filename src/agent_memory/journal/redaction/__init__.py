@@ -79,7 +79,14 @@ def redact_value(value: Any) -> Any:
                 if isinstance(key, str) and isinstance(field, str) and key.lower() in HEADERS:
                     fields[name] = redact(f"{key}: {field}")[len(key) + 2 :]
                 else:
-                    work.append((field, fields, name, _given(item, key, field) or (given if given == MANIFEST else None)))
+                    work.append(
+                        (
+                            field,
+                            fields,
+                            name,
+                            _given(item, key, field) or (given if given == MANIFEST else None),
+                        )
+                    )
         elif isinstance(item, list | tuple):
             parent[place] = items = [None] * len(item)
             work.extend((member, items, index, given) for index, member in enumerate(item))

@@ -19,14 +19,15 @@ PEM_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK
 PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----", re.IGNORECASE)
 LONGEST_PEM = 32_768  # characters; an RSA key of 16,384 bits has 13,000
 # What a key's text is made of, also numbered, quoted, indented, in a diff, or with its line ends escaped.
-PEM_LINE = (
-    r"""(?:[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>*\#"'(]{0,3}[ \t]*
+PEM_LINE = r"""(?:[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>*\#"'(]{0,3}[ \t]*
         (?:[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]{1,15}={1,2}|(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset):[^\n\\]{0,200}|=[A-Za-z0-9+/]{4})?
         ["'+),;]{0,4}[ \t]*)"""
-)
 PEM_LAST = r"(?:[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>*\#\"']?[ \t]*(?=[a-z]*[A-Z0-9+/])[A-Za-z0-9+/]{1,15})"
 LINE_END = r"""(?:\r?\n|\\{1,6}r\\{1,6}n|\\{1,6}n|\\{1,6}\r?\n)"""
-PEM_REST = re.compile(rf"{LINE_END}?(?:{PEM_LINE}{LINE_END}){{0,400}}+(?:{PEM_LINE}(?=\s|\\|\Z))?(?:{PEM_LAST}(?=\s|\\|\Z))?", re.VERBOSE)
+PEM_REST = re.compile(
+    rf"{LINE_END}?(?:{PEM_LINE}{LINE_END}){{0,400}}+(?:{PEM_LINE}(?=\s|\\|\Z))?(?:{PEM_LAST}(?=\s|\\|\Z))?",
+    re.VERBOSE,
+)
 PEM_TAIL = re.compile(r"(?:[A-Za-z0-9+/=]{16,80}(?:\r?\n|\\n)[ \t+>|-]*){1,400}\Z")
 
 PUTTY = re.compile(r"Private-Lines: \d+\s+(?P<secret>(?:[A-Za-z0-9+/=]+\s+){1,100}Private-(?:MAC|Hash): \w+)")
@@ -34,7 +35,9 @@ PUTTY = re.compile(r"Private-Lines: \d+\s+(?P<secret>(?:[A-Za-z0-9+/=]+\s+){1,10
 SECRET_MANIFEST = re.compile(r"""kind\\{0,3}["']?[ \t]*:[ \t]*\\{0,3}["']?Secret\b""")
 DOCUMENT_END = re.compile(r"^\s*(?:\d+[→\t])?---", re.MULTILINE)
 DATA = re.compile(r"^(?:[ \t]*\d+[→\t])?[+-]?(?P<indent>[ \t]*)(?:data|stringData):[ \t]*$", re.MULTILINE)
-DATA_LINE = re.compile(r"""\n(?:[ \t]*\d+[→\t])?[+-]?(?P<indent>[ \t]*)(?:(?P<key>[\w.\-"']+):(?:[ \t]+(?P<value>\S[^\n]*?))?|(?P<more>\S[^\n]*?))[ \t]*\r?(?=\n|\Z)""")
+DATA_LINE = re.compile(
+    r"""\n(?:[ \t]*\d+[→\t])?[+-]?(?P<indent>[ \t]*)(?:(?P<key>[\w.\-"']+):(?:[ \t]+(?P<value>\S[^\n]*?))?|(?P<more>\S[^\n]*?))[ \t]*\r?(?=\n|\Z)"""
+)
 DATA_OBJECT = re.compile(r"""\\{0,3}"(?:data|stringData)\\{0,3}"\s*:\s*\{(?P<fields>[^{}]{0,60000})\}""")
 FIELD = re.compile(r"""\\{0,3}"[\w.\-]+\\{0,3}"\s*:\s*(?P<quote>\\{0,3}")(?P<value>[^"\\]{1,60000})""")
 
@@ -97,7 +100,10 @@ def _manifests(text: str) -> Iterator[Span]:
     for kind in SECRET_MANIFEST.finditer(text):
         if kind.start() < done:
             continue
-        start = max((m.end() for m in DOCUMENT_END.finditer(text, max(0, kind.start() - 65_536), kind.start())), default=done)
+        start = max(
+            (m.end() for m in DOCUMENT_END.finditer(text, max(0, kind.start() - 65_536), kind.start())),
+            default=done,
+        )
         following = DOCUMENT_END.search(text, kind.end(), kind.end() + 65_536)
         done = following.start() if following else min(len(text), kind.end() + 65_536)
         for data in DATA.finditer(text, start, done):

@@ -32,7 +32,12 @@ NEEDLES = tuple(dict.fromkeys(needle for needle, *_ in OPTIONS))
 # The command up to its option, over lines continued by a backslash; a new command begins after ; | & or a line's end.
 COMMAND = r"(?:[^\n;|&\\]|\\[^\n]|\\\n)*"
 COMPILED = [
-    (needle, option, re.compile(rf"{command}{COMMAND}\Z") if command else None, re.compile(whole, re.IGNORECASE))
+    (
+        needle,
+        option,
+        re.compile(rf"{command}{COMMAND}\Z") if command else None,
+        re.compile(whole, re.IGNORECASE),
+    )
     for needle, option, command, whole in OPTIONS
 ]
 LONGEST_COMMAND = 400

@@ -91,4 +91,3 @@ def _in_window(text: str, cuts: list[re.Match[str]], find: Callable[[Source], li
     for span in find(Source("".join(pieces))):
         if any(span.start < joint < span.end for joint in joints):
             yield Span(origin(span.start), origin(span.end - 1) + 1, span.kind, span.rank)
-

@@ -84,7 +84,15 @@ OWNERS = {
     heroku hubspot intercom jenkins jira launchdarkly mailchimp mailgun mapbox mistral mixpanel mongodb mysql netlify
     npm okta openai pagerduty paypal pinecone pusher pypi rabbitmq redis segment sendgrid sentry shopify slack snyk
     sonar spotify stripe supabase tavily telegram twilio twitter vault vercel wandb weaviate zendesk""".split()
-} | {"aws": "aws", "s3": "aws", "cf": "cloudflare", "dd": "datadog", "postgres": "postgres", "pg": "postgres", "tf": "terraform"}
+} | {
+    "aws": "aws",
+    "s3": "aws",
+    "cf": "cloudflare",
+    "dd": "datadog",
+    "postgres": "postgres",
+    "pg": "postgres",
+    "tf": "terraform",
+}
 
 
 @lru_cache(maxsize=8192)

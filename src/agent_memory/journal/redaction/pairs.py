@@ -31,7 +31,7 @@ JOINT = re.compile(
     (?:
         (?P<block>:[ ]?[|>][+-]?[ \t]*\n[ \t]+)
       | (?P<typed>:[ ]?[&\w.\[\]|<>? ]{1,40}?[ ]?=[ \t]*(?=\\{0,6}["'`]))
-      | (?P<assign>[ \t]*(?:=>|:=|={1,3}|:(?!:)|→|%3[DAda])[ \t]*+)
+      | (?P<assign>[ \t]*(?:=>|:=|={1,3}|:(?!:)|→|%3[DAda])[ \t]*+(?:\(\s{0,80}(?=["']))?)
       | (?P<element>>)
       | (?P<call>\([ \t]*(?=["'`]))
       | (?P<tuple>[ \t]*,[ \t]*(?=\\{0,6}["'`]))
@@ -42,7 +42,9 @@ JOINT = re.compile(
     re.VERBOSE,
 )
 # {"name": "DB_PASSWORD", "value": "…"}, also as YAML and as <add key="…" value="…"/>.
-VALUE_FIELD = re.compile(r"""\\{0,6}["']?[,\s]{1,200}\\{0,6}["']?value\\{0,6}["']?[ \t]*[:=][ \t]*""", re.IGNORECASE)
+VALUE_FIELD = re.compile(
+    r"""\\{0,6}["']?[,\s]{1,200}\\{0,6}["']?value\\{0,6}["']?[ \t]*[:=][ \t]*""", re.IGNORECASE
+)
 
 OPEN_QUOTE = re.compile(r"""(?:[bBrRfFuU@$]{1,2})?(?P<quote>\\{0,6}["'`])""")
 
@@ -66,7 +68,9 @@ SQL_BEFORE = re.compile(r"\b(?:user|role|login|with|set|alter|create|encrypted|f
 LINE_ALONE = re.compile(r"[ \t]*(?:\d+[→\t:])?[ \t]*[+-]?[ \t]*(?:- )?[ \t]*[\"']?$")
 
 
-GOES_ON = re.compile(r"""(?P<q>["'])[ \t]*(?:[+.&][ \t]*(?:\\?\r?\n[ \t]*)?|\\?\r?\n[ \t]*(?:[+.&][ \t]*)?)(?P=q)""")
+GOES_ON = re.compile(
+    r"""(?P<q>["'])[ \t]*(?:[+.&][ \t]*(?:\\?\r?\n[ \t]*)?|\\?\r?\n[ \t]*(?:[+.&][ \t]*)?)(?P=q)"""
+)
 GOES_ON_UNQUOTED = re.compile(r"\\\r?\n[ \t]*")
 HEADER = re.compile(r"(?:x-|api-key|private-token|authorization|apikey)", re.IGNORECASE)
 
@@ -134,7 +138,7 @@ def _joined(text: str, start: int, end: int, joint: re.Match[str]) -> Value | No
     if how in ("block", "typed"):
         return value_at(text, at, "assigned" if how == "block" else "loose")
     if how == "assign":
-        tight = joint["assign"] in ("=", "%3D", "%3d") and not joint["close"]
+        tight = joint["assign"] in ("=", "%3D", "%3d", "=(") and not joint["close"]
         value = value_at(text, at, "assigned" if tight or text[start : start + 2] == "--" else "loose")
         if value and value.place == "loose" and ":" in joint["assign"]:
             # `X-Api-Key: …`, or `password: letmein` as a line of YAML; letters alone after a spaced `=` are a variable.
@@ -142,7 +146,11 @@ def _joined(text: str, start: int, end: int, joint: re.Match[str]) -> Value | No
                 return value._replace(place="assigned")
         return value
     if how == "element":
-        return value_at(text, at, "assigned") if before.endswith(("<", ":")) and text[at : at + 1] != "<" else None
+        return (
+            value_at(text, at, "assigned")
+            if before.endswith(("<", ":")) and text[at : at + 1] != "<"
+            else None
+        )
     if how == "call":
         return value_at(text, at, "loose", quoted="argument")
     if how == "tuple":
@@ -182,11 +190,17 @@ def value_at(text: str, at: int, place: Place, *, quoted: Place = "quoted") -> V
         return None
     end = found.end()
     pieces = [found[0]]
-    while len(pieces) < MOST_PIECES and (cut := GOES_ON_UNQUOTED.match(text, end)) and (found := UNQUOTED.match(text, cut.end())):
+    while (
+        len(pieces) < MOST_PIECES
+        and (cut := GOES_ON_UNQUOTED.match(text, end))
+        and (found := UNQUOTED.match(text, cut.end()))
+    ):
         pieces.append(found[0])
         end = found.end()
     value = "".join(pieces)
-    kept = value[: closer.start()] if (closer := _unopened(value)) else value
+    # A shell variable holds what stands there; in `f(password=x)` and `{token: x}` the bracket is not the value's.
+    variable = place == "assigned" and text[at - 2 : at - 1].isupper()
+    kept = value[: closer.start()] if not variable and (closer := _unopened(value)) else value
     kept = kept.rstrip(".:,;")
     return Value(at, end - (len(value) - len(kept)), place, kept) if kept else None
 

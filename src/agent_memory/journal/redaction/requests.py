@@ -24,7 +24,7 @@ WEBHOOK = re.compile(
         |[\w-]+\.webhook\.office\.com/webhookb2/|[\w.-]+\.logic\.azure\.com(?::443)?/workflows/|outlook\.office\.com/webhook/
         |hooks\.zapier\.com/hooks/catch/\d+/|chat\.googleapis\.com/v1/spaces/[\w-]+/messages\?|open\.feishu\.cn/open-apis/bot/v2/hook/
         |oapi\.dingtalk\.com/robot/send\?|qyapi\.weixin\.qq\.com/cgi-bin/webhook/send\?|maker\.ifttt\.com/trigger/\w+/with/key/)
-        (?P<secret>[^\s"'`<>\\)\],;|\x00-\x1f]{8,2048})""",
+        (?P<secret>[^\s"'`<>\\)\],;|\x00-\x1f]{8,2048}(?<![.:!?]))""",
     re.VERBOSE,
 )
 
@@ -37,9 +37,14 @@ BEARER = re.compile(r"""bearer\\{0,6}["'`]?[ \t]*[:= ][ \t]*(?:\\{0,6}["'`])?"""
 CREDENTIAL = re.compile(r"""[^\s"'`<>\\,;\x00-\x1f]{3,8192}""")
 BASIC = re.compile(r"basic[ \t]+(?P<secret>[A-Za-z0-9+/_-]{8,1024}={0,2})", re.IGNORECASE)
 
-COOKIES = re.compile(r"""(?:-?jar)?\\{0,6}["'`]?\]?[ \t]*[:=,][ \t]*(?:\\{0,6}["'`])?(?P<pairs>[^\n"'`\\]{3,8192})""")
+COOKIES = re.compile(
+    r"""(?:-?jar)?\\{0,6}["'`]?\]?[ \t]*[:=,][ \t]*(?:\\{0,6}["'`])?(?P<pairs>[^\n"'`\\]{3,8192})"""
+)
 COOKIE = re.compile(r"(?:^|;)[ \t]*(?P<name>[\w.\-\[\]%$]{1,128})=(?P<value>[^;\s]{1,4096})")
-SESSION = re.compile(r"sess|sid\b|^sid|auth|token|csrf|xsrf|jwt|login|remember|identity|ticket|secret|key|__host|__secure", re.IGNORECASE)
+SESSION = re.compile(
+    r"sess|sid\b|^sid|auth|token|csrf|xsrf|jwt|login|remember|identity|ticket|secret|key|__host|__secure",
+    re.IGNORECASE,
+)
 TRIVIAL = re.compile(r"(?:\d{1,6}|true|false|yes|no|on|off|deleted|null|none|[a-z]{1,12})$", re.IGNORECASE)
 
 
@@ -127,9 +132,12 @@ def _cookies(source: Source) -> Iterator[Span]:
         for pair in COOKIE.finditer(header["pairs"]):
             value = pair["value"]
             telling = bool(SESSION.search(pair["name"]))
-            if is_literal(value) and not (TRIVIAL.match(value) and not (telling and len(value) > 3)) and (telling or is_random(value)):
+            if (
+                is_literal(value)
+                and not (TRIVIAL.match(value) and not (telling and len(value) > 3))
+                and (telling or is_random(value))
+            ):
                 yield Span(start + pair.start("value"), start + pair.end("value"), "cookie", RANK)
             if first_only:
                 break
         done = header.end()
-

@@ -36,11 +36,18 @@ ABOUT_A_SECRET = re.compile(
     r"|(?<![A-Za-z])(?i:pass|pwd|key|auth|bearer|api)(?![a-z])|(?<=[a-z])(?:Pass|Pwd|Key|Auth)(?![a-z])"
 )
 WORD_CHAIN = re.compile(r"[A-Za-z_][A-Za-z_]*(?:[-_./:\s][A-Za-z_]+)*\d{0,3}$")
+CAMEL_CASE = re.compile(r"[A-Z]?[a-z]*(?:[A-Z][a-z]+)*[A-Z]{0,4}")
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*$")
 ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+$")
-CALL = re.compile(r"(?:function|async|await|new|return|lambda|yield|typeof|void|class|fn|func)\b|\w*=>|\(|[A-Za-z_][\w.:]*!?[(\[][\w.,\"'\s*:=\[\]()/&-]*;?$")
-PATH = re.compile(r"(?:~|\.{1,2})?/[\w.@~-]+(?:/[\w.@~+-]*)*$|[A-Za-z]:\\|[\w.-]+\.(?:pem|key|crt|txt|json|ya?ml|env|py|ts|js|toml|md)$")
-NUMBER = re.compile(r"[+-]?[\d_]+(?:[.,:]\d+)*(?:e[+-]?\d+)?(?:ms|s|m|h|d|k|kb|mb|gb|px|em|rem|%)?$", re.IGNORECASE)
+CALL = re.compile(
+    r"(?:function|async|await|new|return|lambda|yield|typeof|void|class|fn|func)\b|\w*=>|\(|[A-Za-z_][\w.:]*!?[(\[][\w.,\"'\s*:=\[\]()/&-]*;?$"
+)
+PATH = re.compile(
+    r"(?:~|\.{1,2})?/[\w.@~-]+(?:/[\w.@~+-]*)*$|[A-Za-z]:\\|[\w.-]+\.(?:pem|key|crt|txt|json|ya?ml|env|py|ts|js|toml|md)$"
+)
+NUMBER = re.compile(
+    r"[+-]?[\d_]+(?:[.,:]\d+)*(?:e[+-]?\d+)?(?:ms|s|m|h|d|k|kb|mb|gb|px|em|rem|%)?$", re.IGNORECASE
+)
 VERSION = re.compile(r"(?:[\^~<>=!v ]*)\d+(?:\.(?:\d+|x|\*))+(?:[-+][\w.]+)?$")
 TYPE = re.compile(
     r"(?:[iuf](?:8|16|32|64|128)|u?int\d*|float\d*|bytes\d*|u?short|long|double|str|string|text|bool(?:ean)?|any|object|unknown|never|"
@@ -70,7 +77,7 @@ def is_secret(value: str, weight: Weight, place: Place, *, is_variable: bool = F
     """Whether a value in a text is the secret that its name speaks of. `is_variable`: the name is a SHELL_VARIABLE."""
     if len(value) < 3 or not is_literal(value):
         return False
-    if PATH.match(value) or VERSION.match(value):
+    if VERSION.match(value) or (PATH.match(value) and not (len(value) >= 32 and is_random(value))):
         return False
     if place != "quoted" and (CALL.match(value) or TYPE.match(value)):
         return False
@@ -94,14 +101,22 @@ def _is_password(value: str, place: Place, *, is_variable: bool) -> bool:
     digit = bool(DIGIT.search(value))
     if re.search(r"\s", value):
         # "Enter your password" is a label; "four random common words" is a pass phrase.
-        return place == "quoted" and not MESSAGE.search(value) and (digit or value.islower() and value.count(" ") >= 2)
+        return (
+            place == "quoted"
+            and not MESSAGE.search(value)
+            and (digit or value.islower() and value.count(" ") >= 2)
+        )
     if NUMBER.match(value):
         return len(value) >= 4 and value.isdigit() and place != "argument"
     if value.lower() in COMMON or re.match(r"(?:required|nullable|sometimes|string)\|", value):
         return False
     about = ABOUT_A_SECRET.search(value)
     if digit or SYMBOL.search(value):
-        if about and re.fullmatch(r"(?:[A-Za-z]+[-_./: ])*[A-Za-z]*\d{0,2}", value) and place in ("loose", "argument"):
+        if (
+            about
+            and re.fullmatch(r"(?:[A-Za-z]+[-_./: ])*[A-Za-z]*\d{0,2}", value)
+            and place in ("loose", "argument")
+        ):
             return False
         if place == "argument":
             return digit and len(value) >= 5
@@ -112,9 +127,17 @@ def _is_password(value: str, place: Place, *, is_variable: bool) -> bool:
     if about and not (value.islower() and value.isalpha() and len(value) >= 12 and place != "loose"):
         return False
     if place == "assigned":
-        return is_variable or (value.islower() and len(value) >= 4)
+        return (
+            is_variable
+            or (value.islower() and len(value) >= 4)
+            or (len(value) >= 8 and not CAMEL_CASE.fullmatch(value))
+        )
     if place == "quoted":
-        return len(value) >= 4 and not re.fullmatch(r"[A-Z][a-zà-ÿ]+", value) and not re.fullmatch(r"[A-Z][A-Z_]+", value)
+        return (
+            len(value) >= 4
+            and not re.fullmatch(r"[A-Z][a-zà-ÿ]+", value)
+            and not re.fullmatch(r"[A-Z][A-Z_]+", value)
+        )
     return False
 
 
@@ -125,16 +148,22 @@ def _is_opaque(value: str, weight: Weight, place: Place, *, is_variable: bool) -
     if weight == "key":
         return length >= 16 and is_random(value)
     if DIGIT.search(value) and LETTERS.search(value):
-        if re.fullmatch(r"[A-Za-z]+(?:[-_.: ][A-Za-z]+)*[-_.: ]?\d{0,4}", value) and ABOUT_A_SECRET.search(value):
+        if re.fullmatch(r"[A-Za-z]+(?:[-_.: ][A-Za-z]+)*[-_.: ]?\d{0,4}", value) and ABOUT_A_SECRET.search(
+            value
+        ):
             return weight == "secret" and place in ("assigned", "quoted") and length >= 8
         if place in ("loose", "argument"):
-            return length >= 8 if place == "loose" and not IDENTIFIER.match(value) else length >= 10 and is_random(value)
+            return (
+                length >= 8
+                if place == "loose" and not IDENTIFIER.match(value)
+                else length >= 10 and is_random(value)
+            )
         return length >= 8 or (length >= 6 and is_variable)
     if weight == "secret" and place in ("assigned", "quoted"):
         about = ABOUT_A_SECRET.search(value)
         return length >= 8 and value.lower() not in COMMON and (is_variable or not about)
-    if place == "assigned" and is_variable:
-        return length >= 12 and not ABOUT_A_SECRET.search(value)
+    if place == "assigned" and not ABOUT_A_SECRET.search(value):
+        return length >= 12 and (is_variable or not (CAMEL_CASE.fullmatch(value) or WORD_CHAIN.match(value)))
     return length >= 20 and is_random(value) and not WORD_CHAIN.match(value)
 
 
@@ -145,4 +174,7 @@ def is_random(value: str) -> bool:
     digits = sum(map(str.isdigit, value))
     if digits >= 3 and digits < len(value):
         return len(re.findall(r"\d[A-Za-z]|[A-Za-z]\d", value)) >= 3
-    return len(re.findall(r"[A-Z]{2}[a-z]|[a-z][A-Z](?![a-z]{2})|\d[a-z]|[a-z]\d", value)) >= 2 + len(value) // 24
+    return (
+        len(re.findall(r"[A-Z]{2}[a-z]|[a-z][A-Z](?![a-z]{2})|\d[a-z]|[a-z]\d", value))
+        >= 2 + len(value) // 24
+    )

@@ -62,7 +62,7 @@ def save_observations(
         notes.note(one.text, state.settings, project_id=project_ids[one.project], **_rest(one))
         for one in given
     ]
-    return {"ids": store.save(conn, ready)}
+    return {"ids": notes.save(conn, ready)}
 
 
 @router.get("/observations")
