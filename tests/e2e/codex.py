@@ -19,6 +19,8 @@ from tests.e2e.scripted import Script
 VERSION = "0.169.0"
 PLAIN = "gpt-5.5"
 """A model to which Codex offers its tools one by one. The model's name decides it."""
+WITH_SUBAGENTS = "gpt-5.2-codex"
+"""A model to which it also offers to spawn agents."""
 CODE_MODE = "gpt-6-sol"
 """A model that acts through scripts alone: one tool, `exec`, which takes JavaScript that calls the others."""
 

@@ -62,9 +62,12 @@ def told(result: CallToolResult) -> str:
 
 
 def facts(result: CallToolResult) -> dict[str, Any]:
+    """What a program reads of a result."""
     assert not result.is_error, told(result)
-    assert isinstance(result.structured_content, dict)
-    return result.structured_content
+    assert result.structured_content is None, "Claude Code would show it in place of the fenced text"
+    known = (result.meta or {})[tools.META]
+    assert isinstance(known, dict)
+    return known
 
 
 def save(memory: Memory, text: str, **more: Any) -> int:
@@ -81,7 +84,6 @@ def test_the_tools_say_when_to_use_them_and_change_nothing_but_by_saving(memory:
         assert tool.annotations is not None
         assert tool.annotations.read_only_hint == (tool.name != "save_memory")
         assert tool.annotations.open_world_hint is not True
-        assert tool.output_schema is not None
         assert "project" not in tool.input_schema["properties"]
 
 
@@ -95,7 +97,6 @@ def test_a_saved_note_is_recalled_fenced_and_with_its_sources(memory: Memory) ->
     assert NOTE in told(result)
     assert told(result).startswith("<agent-memory ")
     assert told(result).endswith("</agent-memory>")
-    assert facts(result)["text"] == told(result)
 
 
 def test_a_saved_note_gets_its_vector_without_a_service(memory: Memory) -> None:
@@ -198,18 +199,7 @@ def test_a_note_cannot_break_out_of_the_fence(memory: Memory) -> None:
     ):
         assert told(result).count("</agent-memory>") == 1
         assert told(result).index("</agent-memory>") == len(told(result)) - len("</agent-memory>")
-        strings = [value for value in walk(facts(result)) if "production" in value]
-        assert strings == [told(result)] or not strings, "no word of a memory stands outside of the fence"
-
-
-def walk(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for one in value:
-            yield from walk(one)
-    elif isinstance(value, str):
-        yield value
+        assert "production" not in str(facts(result))
 
 
 def test_nothing_relevant_is_said(memory: Memory) -> None:

@@ -18,6 +18,10 @@ from agent_memory.errors import AgentMemoryError
 
 _HEADER = re.compile(r"[ \t]*\[\[?[ \t]*(?P<keys>[^\]\n]+?)[ \t]*\]\]?[ \t]*(?:#[^\n]*)?\n?$")
 _KEY = re.compile(r"""[ \t]*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))[ \t]*(?:\.|$)""")
+_LONG_TEXT = re.compile(
+    r""""{3}(?:\\.|[^\\])*?"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*""", re.S
+)
+"""Texts over several lines, and what may hold their quotes."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -39,7 +43,7 @@ def put(text: str, path: Sequence[str], table: dict[str, Any]) -> str:
     """
     text = "" if text.strip() == "{}" else text
     there = _at(tomllib.loads(text.removeprefix("\ufeff")), path)
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     block = _block(lines, path, whole=False)
     if block is None:
         if lines and not lines[-1].endswith("\n"):
@@ -57,7 +61,7 @@ def put(text: str, path: Sequence[str], table: dict[str, Any]) -> str:
 
 def remove(text: str, path: Sequence[str]) -> str:
     """Remove the table at `path`, which must be there, and the tables in it. Undoes `put` of a new one."""
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     while (block := _block(lines, path)) is not None:
         start, end = block
         if start and not lines[start - 1].strip():
@@ -83,21 +87,30 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+def _lines(text: str) -> list[str]:
+    return [line for line in re.split(r"(?<=\n)", text) if line]
+
+
 def _block(lines: Sequence[str], path: Sequence[str], *, whole: bool = True) -> tuple[int, int] | None:
     """The lines of the first header and its values, from and to, of the table, or (`whole`) of a table in it."""
-    for number, line in enumerate(lines):
-        keys = _keys(line)
-        if keys is not None and (keys[: len(path)] if whole else keys) == list(path):
-            return number, _end(lines, number)
-    return None
-
-
-def _end(lines: Sequence[str], start: int) -> int:
-    """Where a table's last value ends: comments and blank lines behind it belong to what follows."""
-    end = next((n for n in range(start + 1, len(lines)) if _keys(lines[n]) is not None), len(lines))
+    headers = [_keys(line) for line in _lines(_LONG_TEXT.sub(_blank, "".join(lines)))]
+    starts = [
+        number
+        for number, keys in enumerate(headers)
+        if keys is not None and (keys[: len(path)] if whole else keys) == list(path)
+    ]
+    if not starts:
+        return None
+    start = starts[0]
+    end = next((number for number in range(start + 1, len(lines)) if headers[number] is not None), len(lines))
     while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")):
-        end -= 1
-    return end
+        end -= 1  # comments and blank lines behind the last value belong to what follows
+    return start, end
+
+
+def _blank(found: re.Match[str]) -> str:
+    """A text over several lines as so many blank ones: a line in it may look like a header."""
+    return re.sub(r"[^\n]", " ", found[0]) if found[0].startswith(('"""', "'''")) else found[0]
 
 
 def _keys(line: str) -> list[str] | None:

@@ -19,8 +19,8 @@ B = 0.75
 """BM25: how much the words of a long chunk are discounted."""
 SAMPLED_OBSERVATIONS = 500
 """Word frequencies are guessed from so many of a project's newest observations. A smaller one is counted."""
-MAX_CANDIDATES = 10_000
-"""Chunks that a query may score, at about 10 µs each. Words beyond still score, but bring no chunk in."""
+MAX_CANDIDATES = 5_000
+"""Chunks that a query may score, at 5–10 µs each. Words beyond still score, but bring no chunk in."""
 MAX_TERMS = 48
 """Words of a query that count, the rarest first: a pasted log file is a query, too."""
 _COUNTED_OBSERVATIONS = 50_000  # a project's size is counted up to here; rarity hardly changes beyond

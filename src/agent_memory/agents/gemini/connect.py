@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent_memory.agents import entries, hook_groups, settings_file
-from agent_memory.agents.entries import JSON_WITH_COMMENTS, Scope
+from agent_memory.agents import entries, hook_groups, json_comments, settings_file
+from agent_memory.agents.entries import JSON, Dialect, Scope
 from agent_memory.agents.gemini.payload import AGENT
 from agent_memory.agents.settings_file import Change
 from agent_memory.errors import AgentMemoryError
@@ -30,11 +32,12 @@ def changes(scope: Scope, project: Path, *, remove: bool = False) -> list[Change
     file = folder / ".gemini" / "settings.json"
     add, take_out = partial(_connected, file), partial(_disconnected, file)
     if remove:
-        return settings_file.removal(file, add, take_out, parse=JSON_WITH_COMMENTS.parse)
+        return settings_file.removal(file, add, take_out, parse=COMMENTED.parse)
     return settings_file.addition(file, add, take_out, mode=0o600 if scope == "user" else 0o644)
 
 
 def _connected(file: Path, text: str) -> str:
+    dialect = _dialect(text)
     command = entries.hook_command(AGENT)
     handlers = {
         event: {"name": entries.SERVER, "type": "command", "command": command, "timeout": timeout}
@@ -47,21 +50,45 @@ def _connected(file: Path, text: str) -> str:
             "Rename or remove it, then try again.",
         )
     if there != entries.server():
-        text = JSON_WITH_COMMENTS.put(text, ("mcpServers", entries.SERVER), entries.server())
-    return hook_groups.hooked(file, text, handlers, JSON_WITH_COMMENTS)
+        text = dialect.put(text, ("mcpServers", entries.SERVER), entries.server())
+    return hook_groups.hooked(file, text, handlers, dialect)
 
 
 def _disconnected(file: Path, text: str, original: dict[str, Any] | None = None) -> str:
-    text = hook_groups.unhooked(file, text, original or {}, JSON_WITH_COMMENTS)
+    dialect = _dialect(text)
+    text = hook_groups.unhooked(file, text, original or {}, dialect)
     if _runs_ours(_servers(file, text).get(entries.SERVER)):
-        text = JSON_WITH_COMMENTS.remove(text, ("mcpServers", entries.SERVER))
+        text = dialect.remove(text, ("mcpServers", entries.SERVER))
         if not _servers(file, text) and "mcpServers" not in (original or {}):
-            text = JSON_WITH_COMMENTS.remove(text, ("mcpServers",))
+            text = dialect.remove(text, ("mcpServers",))
     return text
 
 
+def _dialect(text: str) -> Dialect:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return COMMENTED
+    return JSON
+
+
+def _emptied(text: str, path: Sequence[str]) -> str:
+    """Gemini CLI reads comments, but no trailing comma, which taking a key out may leave behind. So what is around the
+    key is written anew, and a key that nothing is around is left empty."""
+    *above, last = path
+    if not above:
+        return json_comments.put(text, path, {})
+    value: Any = json_comments.parse(Path(), text)
+    for name in above:
+        value = value[name]
+    return json_comments.put(text, above, {name: one for name, one in value.items() if name != last})
+
+
+COMMENTED = Dialect(json_comments.parse, json_comments.put, _emptied)
+
+
 def _servers(file: Path, text: str) -> dict[str, Any]:
-    servers = JSON_WITH_COMMENTS.parse(file, text).get("mcpServers", {})
+    servers = COMMENTED.parse(file, text).get("mcpServers", {})
     if not isinstance(servers, dict):
         raise AgentMemoryError(
             f"In {file}, `mcpServers` is no JSON object.",

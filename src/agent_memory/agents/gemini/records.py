@@ -6,6 +6,7 @@ again when a session is resumed or its history is compressed. What was told once
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class Chat:
     def _rewritten(self, messages: list[Record]) -> Iterator[Part]:
         """The conversation as it goes on, when it is resumed or was compressed. Nothing of it is new but a summary;
         the messages behind that may have new ids."""
-        for message, following in zip(messages, [*messages[1:], {}], strict=True):
+        for message, following in itertools.pairwise([*messages, {}]):
             acknowledged = words(following.get("content") or "") == _ACKNOWLEDGED
             if acknowledged and message["id"] not in self._told:
                 at, text = (

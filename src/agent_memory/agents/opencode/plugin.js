@@ -35,11 +35,12 @@ function record(payload) {
 
 // The hook writes this one, since it also starts the service where it does not run.
 function recordStart(payload) {
+  const text = JSON.stringify(payload)
   const child = spawn(python, ["-I", "-S", hook, "opencode", home], { detached: true, stdio: ["pipe", "ignore", "ignore"] })
+  child.unref()
   child.on("error", () => record(payload))
   child.stdin.on("error", () => {})
-  child.stdin.end(JSON.stringify(payload))
-  child.unref()
+  child.stdin.end(text)
 }
 
 const quietly = (handler) => async (input, output) => {

@@ -28,7 +28,7 @@ PEM_REST = re.compile(
     rf"{LINE_END}?(?:{PEM_LINE}{LINE_END}){{0,400}}+(?:{PEM_LINE}(?=\s|\\|\Z))?(?:{PEM_LAST}(?=\s|\\|\Z))?",
     re.VERBOSE,
 )
-PEM_TAIL = re.compile(r"(?:[A-Za-z0-9+/=]{16,80}(?:\r?\n|\\n)[ \t+>|-]*){1,400}\Z")
+PEM_BODY = re.compile(r"[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>]?[ \t]*[A-Za-z0-9+/=]{16,80}\r?$")
 
 PUTTY = re.compile(r"Private-Lines: \d+\s+(?P<secret>(?:[A-Za-z0-9+/=]+\s+){1,100}Private-(?:MAC|Hash): \w+)")
 
@@ -88,11 +88,18 @@ def _pem(text: str) -> Iterator[Span]:
         else:
             rest = PEM_REST.match(text, begin.end())
             done = begin.end() + len(rest[0].rstrip()) if rest else begin.end()
-        yield Span(begin.start(), done, "private-key", RANK)
+        if done > begin.end():  # A constant in code has no body.
+            yield Span(begin.start(), done, "private-key", RANK)
     # The end of a key whose beginning was cut off.
-    for end in PEM_END.finditer(text):
-        if tail := PEM_TAIL.search(text, max(0, end.start() - 4096), end.start()):
-            yield Span(tail.start(), end.end(), "private-key", RANK)
+    for end in PEM_END.finditer(text, done):
+        start = line = end.start()
+        while (line := text.rfind("\n", max(0, line - 120), line)) >= 0:
+            previous = text.rfind("\n", max(0, line - 120), line) + 1
+            if not PEM_BODY.match(text, previous, line):
+                break
+            start = previous
+        if start < end.start():
+            yield Span(start, end.end(), "private-key", RANK)
 
 
 def _manifests(text: str) -> Iterator[Span]:

@@ -60,7 +60,7 @@ OTHER_KEYS = frozenset(
     """public pub primary foreign cache partition sort row hash idempotency object event group routing translation i18n
     registry index map dict lookup unique composite natural surrogate shard range hot short press rate bucket s3 redis
     config setting feature flag query search state store item data json node tree react list row column header lang
-    message locale theme host known ssh kms trusted""".split()
+    message locale theme host id known ssh kms trusted""".split()
 )
 
 PASSWORDS = ("password", "passwd", "passphrase", "passwort")

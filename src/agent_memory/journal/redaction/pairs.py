@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from agent_memory.journal.redaction.names import Name, given_away
+from agent_memory.journal.redaction.literals import JUDGED, Value, value_at, whole_end
+from agent_memory.journal.redaction.names import given_away
 from agent_memory.journal.redaction.spans import MARKER, Source, Span
-from agent_memory.journal.redaction.values import Place, is_secret
+from agent_memory.journal.redaction.values import is_secret
 
 RANK = 4
 
 # Each name that `names.given_away` knows has one of these in it.
 NEEDLES = (b"pass", b"pw", b"secret", b"token", b"key", b"cred", b"auth", b"sig")
 
-NAME_BYTES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
+NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
 LONGEST_NAME = 64
-LONGEST_VALUE = 65_536  # characters; a longer literal is a file, not a secret
-
 REST_OF_NAME = re.compile(r"[A-Za-z0-9_-]{0,64}+")
 
 JOINT = re.compile(
     r"""
-    (?P<close>\\{0,6}["'`])?+ \]?+ \)?+
+    (?:(?P<close>\\{0,6}["'`])\]?+)?+
     (?:
         (?P<block>:[ ]?[|>][+-]?[ \t]*\n[ \t]+)
       | (?P<typed>:[ ]?[&\w.\[\]|<>? ]{1,40}?[ ]?=[ \t]*(?=\\{0,6}["'`]))
       | (?P<assign>[ \t]*(?:=>|:=|={1,3}|:(?!:)|→|%3[DAda])[ \t]*+(?:\(\s{0,80}(?=["']))?)
-      | (?P<element>>)
+      | (?P<element>>(?=[^<\n]{1,4096}</))
       | (?P<call>\([ \t]*(?=["'`]))
       | (?P<tuple>[ \t]*,[ \t]*(?=\\{0,6}["'`]))
       | (?P<is>[ \t]+(?:is|was)[ \t]*:?[ \t]+)
@@ -46,41 +44,12 @@ VALUE_FIELD = re.compile(
     r"""\\{0,6}["']?[,\s]{1,200}\\{0,6}["']?value\\{0,6}["']?[ \t]*[:=][ \t]*""", re.IGNORECASE
 )
 
-OPEN_QUOTE = re.compile(r"""(?:[bBrRfFuU@$]{1,2})?(?P<quote>\\{0,6}["'`])""")
-
-# What ends a value outside quotes: white space, quotes, an escape such as \n, and a separator before the next field.
-UNQUOTED = re.compile(
-    r"""(?:[^\s"'`<>|\\;&,\x00-\x1f]
-        |;(?![ \t]*[A-Za-z][\w .]*=|\s|;|\Z)
-        |&(?![\w.\-\[\]%]+=|&|\s|\Z)
-        |,(?![ \t]*["']?[A-Za-z_][\w-]*["']?[ \t]*[=:]|\s|\Z)
-        |\|(?![|\s])
-        |\\[!$&@\#%^*()])+""",
-    re.VERBOSE,
-)
-CUT_LINE = re.compile(r"(?:[^\n\\]|\\(?!n)){0,512}+")
-CLOSER = re.compile(r"[)\]}](?=[)\]},;.:]|\Z)")
-MOST_PIECES = 64
-JUDGED = 512  # characters of an unquoted value that decide; then it goes whole
+HEADER = re.compile(r"(?:x-|api-key|private-token|apikey)", re.IGNORECASE)
 SET_BEFORE = re.compile(r"(?:^|\s)(?:ENV|ARG|set|SET|setx|setenv|put|add)\s+$")
 LOGIN_BEFORE = re.compile(r"(?:^|\s)(?:login|account)\s+\S+\s+$")
 SQL_BEFORE = re.compile(r"\b(?:user|role|login|with|set|alter|create|encrypted|for)\b[^\n;]*$", re.IGNORECASE)
-LINE_ALONE = re.compile(r"[ \t]*(?:\d+[→\t:])?[ \t]*[+-]?[ \t]*(?:- )?[ \t]*[\"']?$")
-
-
-GOES_ON = re.compile(
-    r"""(?P<q>["'])[ \t]*(?:[+.&][ \t]*(?:\\?\r?\n[ \t]*)?|\\?\r?\n[ \t]*(?:[+.&][ \t]*)?)(?P=q)"""
-)
-GOES_ON_UNQUOTED = re.compile(r"\\\r?\n[ \t]*")
-HEADER = re.compile(r"(?:x-|api-key|private-token|authorization|apikey)", re.IGNORECASE)
-
-
-class Value(NamedTuple):
-    start: int
-    end: int
-    place: Place
-    text: str
-    """What stands there, put together where it is cut over lines or literals."""
+LINE_BEFORE = re.compile(r"[ \t]*(?:\d+[→\t:])?[ \t]*[+-]?[ \t]*(?:- )?[ \t]*[\"']?$")
+SENTENCE_AFTER = re.compile(r"[ \t]+[a-z]{2,}\b(?![./=:-])")
 
 
 def find(source: Source) -> Iterator[Span]:
@@ -90,77 +59,96 @@ def find(source: Source) -> Iterator[Span]:
         for hit in source.hits(needle):
             if hit < done:
                 continue
-            end = REST_OF_NAME.match(text, hit).end()  # type: ignore[union-attr]
-            done = end
-            if not (joint := JOINT.match(text, end)) and not VALUE_FIELD.match(text, end):
+            rest = REST_OF_NAME.match(text, hit)
+            done = end = rest.end() if rest else hit
+            field = VALUE_FIELD.match(text, end)
+            joint = None if field else JOINT.match(text, end)
+            if not field and not joint:
                 continue
             start = name_start(text, hit)
-            if text.startswith(MARKER, start - len(MARKER)):
-                continue
             name = given_away(text[start:end].strip("-."))
-            if name is None:
+            if name is None or text.startswith(MARKER, start - len(MARKER)):
                 continue
-            for value in _values(text, start, end, joint, name):
-                yield Span(value.start, value.end, name.kind, RANK)
-                done = value.end
+            if joint:
+                value = _joined(text, start, end, joint)
+            elif field:
+                value = value_at(text, field.end(), "loose")
+            if value is None:
+                continue
+            is_variable = _is_variable(text[start:end], joint)
+            if is_secret(value.text[:JUDGED], name.weight, value.place, is_variable=is_variable):
+                done = whole_end(text, value)
+                yield Span(value.start, done, name.kind, RANK)
 
 
 def name_start(text: str, hit: int) -> int:
     """Where the name that the word at `hit` is in begins; the letter of an escape such as \\n is no part of it."""
     head = text[max(0, hit - LONGEST_NAME) : hit]
-    start = hit - len(head) + len(head.rstrip(NAME_BYTES))
+    start = hit - len(head) + len(head.rstrip(NAME_CHARACTERS))
     if start < hit and text[start - 1 : start] == "\\" and text[start] in "nrt":
         start += 1
     return start
 
 
-def _values(text: str, start: int, end: int, joint: re.Match[str] | None, name: Name) -> Iterator[Value]:
-    field = VALUE_FIELD.match(text, end)
-    if field:
-        value = value_at(text, field.end(), "loose")
-    elif joint is None:
-        return
-    else:
-        value = _joined(text, start, end, joint)
-    if value is None:
-        return
-    written = text[start:end].strip("-.")
-    if written.lower() == "pass" and value.text.isdigit():
-        return  # A count of tests.
-    is_variable = written.isupper() and value.place in ("assigned", "quoted")
-    if is_secret(value.text[:JUDGED], name.weight, value.place, is_variable=is_variable):
-        yield value
+def _is_variable(name: str, joint: re.Match[str] | None) -> bool:
+    """A variable of the environment: `JWT_SECRET=…`, `JWT_SECRET: …`; a constant in code has spaces around its sign."""
+    if not name.isupper():
+        return False
+    return joint is None or joint.lastgroup != "assign" or joint["assign"].strip(" \t") in (joint["assign"], ":")
 
 
 def _joined(text: str, start: int, end: int, joint: re.Match[str]) -> Value | None:
-    how, at = joint.lastgroup, joint.end()
-    before = text[max(0, start - 80) : start]
-    if how in ("block", "typed"):
-        return value_at(text, at, "assigned" if how == "block" else "loose")
-    if how == "assign":
-        tight = joint["assign"] in ("=", "%3D", "%3d", "=(") and not joint["close"]
-        value = value_at(text, at, "assigned" if tight or text[start : start + 2] == "--" else "loose")
-        if value and value.place == "loose" and ":" in joint["assign"]:
-            # `X-Api-Key: …`, or `password: letmein` as a line of YAML; letters alone after a spaced `=` are a variable.
-            if HEADER.match(text, start) or _is_line(text, start, value):
-                return value._replace(place="assigned")
+    at = joint.end()
+    match joint.lastgroup:
+        case "assign":
+            return _assigned(text, start, end, joint)
+        case "typed":
+            return value_at(text, at, "loose")
+        case "block":
+            return value_at(text, at, "assigned")
+        case "element":
+            return value_at(text, at, "assigned", whole=True) if text[start - 1 : start] in ("<", ":") else None
+        case "call":
+            return value_at(text, at, "loose", quoted="argument")
+        case "tuple":
+            return value_at(text, at, "loose", quoted="argument") if joint["close"] else None
+        case "is":
+            return value_at(text, at, "loose", quoted="loose")
+        case _:
+            return None if joint["close"] else _after_space(text, start, end, at)
+
+
+def _assigned(text: str, start: int, end: int, joint: re.Match[str]) -> Value | None:
+    sign = joint["assign"]
+    tight = sign in ("=", "%3D", "%3d", "=(") and not joint["close"]
+    is_flag = text.startswith("--", start)
+    whole = tight and text[start:end].isupper()
+    value = value_at(text, joint.end(), "assigned" if tight or is_flag else "loose", whole=whole)
+    if value is None or value.place in ("quoted", "argument"):
         return value
-    if how == "element":
-        return (
-            value_at(text, at, "assigned")
-            if before.endswith(("<", ":")) and text[at : at + 1] != "<"
-            else None
-        )
-    if how == "call":
-        return value_at(text, at, "loose", quoted="argument")
-    if how == "tuple":
-        return value_at(text, at, "loose", quoted="argument") if joint["close"] else None
-    if joint["close"]:
-        return None
-    if how == "is":
-        return value_at(text, at, "loose", quoted="loose")
-    if text[start : start + 1] == "-":
-        return value_at(text, at, "assigned") if text[at : at + 1] != "-" else None
+    after = text[value.end : value.end + 1]
+    if tight and after in (",", ")") and not is_flag and not whole:
+        # `f(password=value, …)`: code, where letters alone are a variable.
+        return value._replace(place="loose")
+    if value.place == "loose" and ":" in sign and (HEADER.match(text, start) or (after in "\r\n" and _begins_line(text, start))):
+        # `X-Api-Key: …`, or `password: letmein` as a line of YAML.
+        return value._replace(place="assigned")
+    return value
+
+
+def _begins_line(text: str, start: int) -> bool:
+    line = text.rfind("\n", max(0, start - 200), start) + 1
+    return bool(LINE_BEFORE.match(text, line, start))
+
+
+def _after_space(text: str, start: int, end: int, at: int) -> Value | None:
+    """`--token …`, `ENV TOKEN …`, `login x password …`, `PASSWORD '…'`; in other places a space joins nothing."""
+    before = text[max(0, start - 80) : start]
+    if text.startswith("-", start):
+        value = None if text.startswith("-", at) else value_at(text, at, "assigned")
+        if value and value.text.isalpha() and SENTENCE_AFTER.match(text, value.end):
+            return None  # "use the --password option to …"
+        return value
     if SET_BEFORE.search(before) or LOGIN_BEFORE.search(before):
         return value_at(text, at, "assigned")
     if text[start:end].lower() in ("requirepass", "masterauth"):
@@ -168,64 +156,3 @@ def _joined(text: str, start: int, end: int, joint: re.Match[str]) -> Value | No
     if text[at : at + 1] in ("'", '"'):
         return value_at(text, at, "loose", quoted="quoted" if SQL_BEFORE.search(before) else "argument")
     return None
-
-
-def _is_line(text: str, start: int, value: Value) -> bool:
-    line = text.rfind("\n", max(0, start - 200), start) + 1
-    return text[value.end : value.end + 1] in ("", "\n", "\r") and bool(LINE_ALONE.match(text, line, start))
-
-
-def value_at(text: str, at: int, place: Place, *, quoted: Place = "quoted") -> Value | None:
-    """The literal that begins at `at`, without its quotes. `place` and `quoted` say what it is outside and inside quotes."""
-    if opening := OPEN_QUOTE.match(text, at):
-        start, quote = opening.end(), opening["quote"]
-        end = closing_quote(text, start, quote)
-        pieces = [text[start:end]]
-        while len(pieces) < MOST_PIECES and (cut := GOES_ON.match(text, end)):
-            end = closing_quote(text, cut.end(), cut["q"])
-            pieces.append(text[cut.end() : end])
-        return Value(start, end, quoted, "".join(pieces))
-    found = UNQUOTED.match(text, at)
-    if not found:
-        return None
-    end = found.end()
-    pieces = [found[0]]
-    while (
-        len(pieces) < MOST_PIECES
-        and (cut := GOES_ON_UNQUOTED.match(text, end))
-        and (found := UNQUOTED.match(text, cut.end()))
-    ):
-        pieces.append(found[0])
-        end = found.end()
-    value = "".join(pieces)
-    # A shell variable holds what stands there; in `f(password=x)` and `{token: x}` the bracket is not the value's.
-    variable = place == "assigned" and text[at - 2 : at - 1].isupper()
-    kept = value[: closer.start()] if not variable and (closer := _unopened(value)) else value
-    kept = kept.rstrip(".:,;")
-    return Value(at, end - (len(value) - len(kept)), place, kept) if kept else None
-
-
-def _unopened(value: str) -> re.Match[str] | None:
-    """The bracket that closes what was opened before the value: `f(password=x)`, `{token: x}`."""
-    for closer in CLOSER.finditer(value, 0, JUDGED):
-        opener = "([{"[")]}".index(closer[0])]
-        if value.count(closer[0], 0, closer.end()) > value.count(opener, 0, closer.start()):
-            return closer
-    return None
-
-
-def closing_quote(text: str, start: int, quote: str) -> int:
-    """Where the literal ends: at the same quote under as many backslashes, else with the line or the text."""
-    level = len(quote) - 1
-    limit = min(len(text), start + LONGEST_VALUE)
-    at = text.find(quote, start, limit)
-    while at >= 0:
-        before = text[max(start, at - 8) : at + level]
-        slashes = len(before) - len(before.rstrip("\\"))
-        if slashes == level or (level == 0 and slashes % 2 == 0):
-            break
-        at = text.find(quote, at + 1, limit)
-    if at >= 0 and (quote == "`" or text.find("\n", start, at) < 0):
-        return at
-    # Cut off: the rest of the line, also of a line that ends in an escaped \n.
-    return CUT_LINE.match(text, start).end()  # type: ignore[union-attr]

@@ -13,6 +13,7 @@ RANK = 3
 
 NEEDLES = (b"://", b"auth", b"bearer", b"basic", b"cookie")
 
+LONGEST_USERINFO = 600  # characters
 SCHEME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-"
 USER_PASSWORD = re.compile(r"""([^\s:/@"'`<>?\#\\]{0,200}):([^\s/"'`<>\\]{1,512})@(?=[\w\[$%{(<-])""")
 # In a database's URL a careless password may hold a slash; in a web address what follows a slash is a path.
@@ -63,6 +64,8 @@ def _urls(source: Source) -> Iterator[Span]:
             if not is_literal(text[start:end]):
                 continue
             yield Span(start, end, "webhook", RANK)
+            continue
+        if text.find("@", at, at + LONGEST_USERINFO) < 0:
             continue
         head = text[max(0, hit - 32) : hit]
         scheme = head[len(head.rstrip(SCHEME_CHARACTERS)) :].lower()

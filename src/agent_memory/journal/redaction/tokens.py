@@ -17,6 +17,8 @@ RANK = 2
 # Nearest reach of a prefix before the random run that it belongs to: "access_token$production$" is the longest.
 REACH = 24
 LONGEST_LEAD = 80
+JUDGED = 1024  # characters of a token that decide; then it goes whole
+REST = re.compile(r"[A-Za-z0-9_\-.+/=~%]*")
 
 Compiled = tuple[str, re.Pattern[str], re.Pattern[str] | None]
 
@@ -98,7 +100,7 @@ def _token(text: str, at: int, prefix: str) -> Span | None:
     # A longer prefix that fails may have a shorter one inside that fits: "sk-proj-" and "sk-".
     for length in range(len(prefix), 1, -1):
         for kind, pattern, lead in BY_PREFIX.get(prefix[:length], ()):
-            match = pattern.match(text, at)
+            match = pattern.match(text, at, at + JUDGED)
             if not match:
                 continue
             start = at
@@ -108,13 +110,19 @@ def _token(text: str, at: int, prefix: str) -> Span | None:
                     continue
                 start = before.start()
             if is_varied(text[start:at] + match[0][length:]):
-                return Span(start, match.end(), kind, RANK)
+                end = match.end()
+                if end == at + JUDGED:
+                    end = REST.match(text, end).end()  # type: ignore[union-attr]
+                return Span(start, end, kind, RANK)
     return None
+
+
+DIGIT = re.compile(r"\d")
 
 
 def is_varied(body: str) -> bool:
     """Neither a row of x nor words: `your-key-here`, `xxxxxxxxxxxx`."""
-    mixed = not (body.islower() or body.isupper()) or any(character.isdigit() for character in body)
-    if mixed:
+    body = body[:128]
+    if DIGIT.search(body) or not (body.islower() or body.isupper()):
         return len(set(body)) >= 5
     return len(set(body)) >= 8 and "-" not in body and "_" not in body

@@ -6,15 +6,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
-
+from agent_memory.journal.redaction.literals import Place
 from agent_memory.journal.redaction.names import Weight
 from agent_memory.journal.redaction.spans import MARKER
-
-Place = Literal["quoted", "assigned", "loose", "argument"]
-"""How the value stands beside its name. `quoted`: a literal in quotes. `assigned`: `NAME=value`, a flag, a query, an
-element: a literal unless it says otherwise. `loose`: `name: value` or `name = value`, where code and prose look the
-same. `argument`: `f("name", "value")`, where most pairs are no such thing."""
 
 REFERENCE = re.compile(
     r"""\$(?!\d\w?\$)|%[A-Za-z_(]|\{|<|\[|\#\{|@\w+@|!(?:\w|\[)|&\w+\b|\*
@@ -36,7 +30,7 @@ ABOUT_A_SECRET = re.compile(
     r"|(?<![A-Za-z])(?i:pass|pwd|key|auth|bearer|api)(?![a-z])|(?<=[a-z])(?:Pass|Pwd|Key|Auth)(?![a-z])"
 )
 WORD_CHAIN = re.compile(r"[A-Za-z_][A-Za-z_]*(?:[-_./:\s][A-Za-z_]+)*\d{0,3}$")
-CAMEL_CASE = re.compile(r"[A-Z]?[a-z]*(?:[A-Z][a-z]+)*[A-Z]{0,4}")
+CAMEL_CASE = re.compile(r"[A-Z]?[a-z]*(?:[A-Z][a-z]+)*[A-Z]{0,4}|[A-Za-z]+(?:_[A-Za-z]+)+")
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*$")
 ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+$")
 CALL = re.compile(
@@ -146,7 +140,7 @@ def _is_opaque(value: str, weight: Weight, place: Place, *, is_variable: bool) -
         return False
     length = len(value)
     if weight == "key":
-        return length >= 16 and is_random(value)
+        return length >= 16 and is_random(value) and not ATTRIBUTE.match(value)
     if DIGIT.search(value) and LETTERS.search(value):
         if re.fullmatch(r"[A-Za-z]+(?:[-_.: ][A-Za-z]+)*[-_.: ]?\d{0,4}", value) and ABOUT_A_SECRET.search(
             value
@@ -160,8 +154,7 @@ def _is_opaque(value: str, weight: Weight, place: Place, *, is_variable: bool) -
             )
         return length >= 8 or (length >= 6 and is_variable)
     if weight == "secret" and place in ("assigned", "quoted"):
-        about = ABOUT_A_SECRET.search(value)
-        return length >= 8 and value.lower() not in COMMON and (is_variable or not about)
+        return length >= 8 and value.lower() not in COMMON and (is_variable or not ABOUT_A_SECRET.search(value))
     if place == "assigned" and not ABOUT_A_SECRET.search(value):
         return length >= 12 and (is_variable or not (CAMEL_CASE.fullmatch(value) or WORD_CHAIN.match(value)))
     return length >= 20 and is_random(value) and not WORD_CHAIN.match(value)
