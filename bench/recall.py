@@ -3,9 +3,9 @@
     make bench-recall        or: python -m bench.recall coding locomo-session …
 
 Goes through the product's own path: `observations.store.save` → chunks → vectors → `recall()`, on an embedded
-Postgres of its own. Beside it in the same run, over the same memories: grep, stemmed BM25 (bm25s), the vector
-leg alone, and reciprocal rank fusion with k = 60. One table; every question with every ranking is written to
-bench/results/, with a manifest.
+Postgres of its own. Beside it in the same run, over the same memories: grep, stemmed BM25 (bm25s), the vector leg
+alone, reciprocal rank fusion with k = 60, and recall without its rule of relevance. One table; every question with
+every ranking is written to bench/results/, with a manifest.
 
 R@k is the share of a question's evidence among the first k observations; MRR the reciprocal rank of its first.
 A question that recall refuses although its answer is there counts as not found.
@@ -21,9 +21,11 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,7 @@ from bench.recall_sets import HERE, Memory, Question, Set, sets
 
 K = 10
 RRF_K = 60
-METHODS = ("grep", "bm25", "vectors", "rrf k=60", "recall")
+METHODS = ("grep", "bm25", "vectors", "rrf k=60", "recall, unrefused", "recall")
 
 Ranking = Sequence[str]
 """Keys of memories, best first."""
@@ -118,8 +120,8 @@ def _measure(conn: Connection, embedder: Embedder, asked: Set) -> list[Outcome]:
         outcome = Outcome(question)
         grep, bm25 = lexical[question.project]
         outcome.rankings = {"grep": grep(question.text), "bm25": bm25(question.text)}
-        began = time.perf_counter()
-        answer = search.recall(
+        ask = partial(
+            search.recall,
             conn,
             question.text,
             project_id=ids[question.project],
@@ -127,14 +129,30 @@ def _measure(conn: Connection, embedder: Embedder, asked: Set) -> list[Outcome]:
             k=K,
             budget_chars=1_000_000,  # the ranking is measured here, not what is shown of it
         )
+        with _never_refusing():
+            ranked = ask()
+        began = time.perf_counter()
+        answer = ask()
         outcome.ms = (time.perf_counter() - began) * 1000
         outcome.rankings |= {
             name: [keys[number] for number in numbers]
             for name, numbers in _legs(conn, embedder, question.text, ids[question.project]).items()
         }
+        outcome.rankings["recall, unrefused"] = [keys[hit.id] for hit in ranked.hits]
         outcome.rankings["recall"] = [keys[hit.id] for hit in answer.hits]
         outcomes.append(outcome)
     return outcomes
+
+
+@contextmanager
+def _never_refusing() -> Iterator[None]:
+    """Take the rule of relevance away: what the ranking alone is worth."""
+    kept = relevance.ENOUGH, relevance.ENOUGH_WORDS
+    relevance.ENOUGH = relevance.ENOUGH_WORDS = -math.inf
+    try:
+        yield
+    finally:
+        relevance.ENOUGH, relevance.ENOUGH_WORDS = kept
 
 
 def _save(conn: Connection, memories: Sequence[Memory], ids: dict[str, int]) -> dict[int, str]:

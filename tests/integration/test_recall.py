@@ -465,7 +465,7 @@ def test_common_words_bring_in_no_more_chunks_than_the_bound(
     assert set(rows[0]["lexemes"]) == {"quorum", "deploy"}, "the common word scores all the same"
     alone = recall_store.terms(conn, "deploy", project_id=project)
     rows = recall_store.text_leg(conn, alone, project_id=project, limit=100)
-    assert len(rows) == 40, "a query of nothing but common words looks at the newest"
+    assert len(rows) == 20, "a query of nothing but common words looks at the newest"
     assert rare in {row["observation_id"] for row in rows}
 
 
@@ -483,6 +483,19 @@ def test_frequencies_of_a_large_project_are_guessed_from_its_newest(
         "beta": 25,
         "deploy": 50,
     }
+
+
+def test_a_large_projects_size_is_the_planners_guess(
+    conn: Connection, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = projects.ensure(conn, Identity("path:/other", "other", "/other"))
+    save(conn, project, *(f"Deploy {number}." for number in range(60)))
+    save(conn, other, *(f"Deploy {number}." for number in range(30)))
+    conn.execute("analyze mem_observations")
+    monkeypatch.setattr(recall_store, "_COUNTED_OBSERVATIONS", 10)
+    asked = recall_store.terms(conn, "deploy", project_id=project)
+    assert asked.chunks == pytest.approx(60, rel=0.1)
+    assert asked.terms[0].chunks == pytest.approx(60, rel=0.1)
 
 
 def test_the_large_index_is_used_as_it_was_made(

@@ -289,3 +289,46 @@ def test_broken_and_unknown_lines_are_counted(tmp_path: Path) -> None:
         "not a whole record",
         "empty",
     ]
+
+
+def test_a_real_session_is_told_whole_by_hooks_and_by_its_file(shared_data: Path) -> None:
+    """Counted by an own reading of the recording."""
+    folder = shared_data / "copilot_cli_1.0.102"
+    hooks = [
+        json.loads(one)
+        for one in (folder / "hook_payloads.jsonl").read_text(encoding="utf-8").split("\n")
+        if one
+    ]
+    (file,) = (folder / "session-state").iterdir()
+    lines = [json.loads(one) for one in file.read_text(encoding="utf-8").split("\n") if one]
+    ended = {
+        one["data"]["toolCallId"]: one["data"] for one in lines if one["type"] == "tool.execution_complete"
+    }
+    begun = [one["data"] for one in lines if one["type"] == "tool.execution_start"]
+    typed = [one["data"]["content"] for one in lines if one["type"] == "user.message"]
+    said = [
+        one["data"]["content"]
+        for one in lines
+        if one["type"] == "assistant.message" and one["data"]["content"]
+    ]
+    from_file = read(file)
+    for pascal in (True, False):
+        payloads = [hook["stdin"] for hook in hooks if hook["event_arg"][0].isupper() is pascal]
+        from_hooks = [event for payload in payloads for event in events(payload, AT)]
+        for told in (from_hooks, from_file):
+            calls = bodies(ToolCall, told)
+            assert [call.input for call in calls] == [call["arguments"] for call in begun]
+            assert [call.success for call in calls] == [
+                ended[call["toolCallId"]]["success"]
+                and not ended[call["toolCallId"]].get("shellExecution", {}).get("exitCode")
+                for call in begun
+            ]
+            assert [prompt.text for prompt in bodies(Prompt, told)] == typed
+        for kind in (ToolCall, Prompt):
+            assert [id_of(event) for event in of(kind, from_hooks)] == [
+                id_of(event) for event in of(kind, from_file)
+            ]
+    assert [message.text for message in bodies(AssistantMessage, from_file)] == said
+    kept = list(transcript.read(file))
+    assert len(kept) == len(lines)
+    assert f"skipped: {transcript.UNKNOWN}" not in tally(kept)

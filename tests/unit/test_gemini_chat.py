@@ -67,6 +67,15 @@ def test_a_prompt_is_told_with_its_own_id_and_as_it_was_typed() -> None:
     assert (event.body, event.prompt_id) == (Prompt(text="Count."), "m1")
 
 
+def test_what_the_client_loads_in_front_of_a_subagents_task_is_no_part_of_it() -> None:
+    loaded = {"text": "\n<loaded_context>\nBe kind.\n</loaded_context>"}
+    ((event,), _), alone = read(
+        message("m1", "user", [loaded, {"text": "Count."}]), message("m2", "user", [loaded])
+    )
+    assert event.body == Prompt(text="Count.")
+    assert alone == ([], [records.CONTEXT])
+
+
 def test_a_message_that_is_written_again_with_more_in_it_is_told_once() -> None:
     said = message("m1", "gemini", "I look.", tokens={"input": 100, "total": 120}, model="gemini-2.5-flash")
     told = bodies(said, said | {"toolCalls": [used("c1", "read_file", {"output": "north"})]}, said)

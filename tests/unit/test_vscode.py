@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent_memory.agents import vscode
+from agent_memory.agents.claude_code import payload as claude_code
 from agent_memory.agents.copilot import payload as copilot
 from agent_memory.agents.vscode import AGENT, events
 from agent_memory.journal.event import Event, Prompt, SessionStart, ToolCall, TurnEnd
@@ -53,9 +54,21 @@ def test_every_event_says_where_and_when() -> None:
     assert told[0].occurred_at == datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
-def test_either_hook_reads_the_payloads_of_both() -> None:
-    for payload in payloads("vscode"):
-        assert copilot.events(payload, AT) == events(payload, AT)
+def test_the_hook_of_another_agent_that_vs_code_runs_reads_its_payloads() -> None:
+    for own in (copilot.events, claude_code.events):
+        for payload in payloads("vscode"):
+            assert vscode.shared(own)(payload, AT) == events(payload, AT)
+    for told in payloads("copilot"):
+        if told["event"][0].isupper():
+            assert vscode.shared(claude_code.events)(told["payload"], AT) == copilot.events(
+                told["payload"], AT
+            )
+    typed = {"hook_event_name": "UserPromptSubmit", "session_id": "s", "prompt": "Go"}
+    for own in (copilot.events, claude_code.events):
+        assert vscode.shared(own)(typed, AT) == own(typed, AT) != []
+
+
+def test_our_hook_for_vs_code_reads_what_copilot_cli_gives_to_it() -> None:
     for told in payloads("copilot"):
         payload = told["payload"]
         assert vscode.events(payload, AT) == copilot.events(payload, AT)

@@ -1,8 +1,9 @@
 """GitHub Copilot in VS Code: its hook payloads as Events, and our entries in its settings. Written after Microsoft's
 documentation of July 2026; not run here.
 
-VS Code and Copilot CLI read the same folder of hooks (`~/.copilot/hooks`), so either may be given to the hook of the
-other. The payload tells whose it is, and the same event by way of two hooks is one row.
+VS Code also runs the hooks of Copilot CLI (`~/.copilot/hooks`) and of Claude Code (`~/.claude/settings.json`), and
+Copilot CLI runs those that we write for VS Code and those of a project's `.claude/settings.json`. So the payload tells
+whose it is, not the hook that it was given to. The same event by way of two hooks is one row.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from agent_memory.agents import entries, fields
 from agent_memory.agents.claude_code import output
@@ -32,9 +34,19 @@ EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop
 TIMEOUT = 10  # seconds; a hook takes about 0.01
 
 
-def is_vscode(payload: dict[str, Any]) -> bool:
-    """Whether a payload is VS Code's, whichever agent's hook it was given to."""
-    return "hookEventName" in payload
+Events: TypeAlias = Callable[[dict[str, Any], datetime], list[Event]]
+
+
+def shared(own: Events) -> Events:
+    """How to read what is given to the hook of an agent whose hooks other agents run too: payloads of VS Code and of
+    Copilot CLI as theirs, all others as `own` does."""
+
+    def by_payload(payload: dict[str, Any], at: datetime) -> list[Event]:
+        if _is_ours(payload):
+            return events(payload, at)
+        return copilot_payload.events(payload, at) if copilot_payload.is_ours(payload) else own(payload, at)
+
+    return by_payload
 
 
 def events(payload: dict[str, Any], at: datetime) -> list[Event]:
@@ -42,7 +54,7 @@ def events(payload: dict[str, Any], at: datetime) -> list[Event]:
 
     Raises ValueError, in words for a person, where something is missing without which there is nothing to record.
     """
-    if not is_vscode(payload):
+    if not _is_ours(payload):
         return copilot_payload.events(payload, at)
     body = _body(fields.text(payload, "hookEventName"), payload)
     if body is None:
@@ -59,6 +71,10 @@ def events(payload: dict[str, Any], at: datetime) -> list[Event]:
             transcript_path=fields.optional(payload, "transcript_path"),
         )
     ]
+
+
+def _is_ours(payload: dict[str, Any]) -> bool:
+    return "hookEventName" in payload
 
 
 def _body(name: str, payload: dict[str, Any]) -> Body | None:

@@ -52,10 +52,6 @@ def events(payload: dict[str, Any], at: datetime) -> list[Event]:
 
     Raises ValueError, in words for a person, where something is missing without which there is nothing to record.
     """
-    from agent_memory.agents import vscode  # here: it builds on this module
-
-    if vscode.is_vscode(payload):  # VS Code runs Copilot's hooks too
-        return vscode.events(payload, at)
     name = _event_name(payload)
     if name not in _BODIES:
         return []
@@ -86,6 +82,12 @@ def events(payload: dict[str, Any], at: datetime) -> list[Event]:
         if body
         else []
     )
+
+
+def is_ours(payload: dict[str, Any]) -> bool:
+    """Whether a payload with Claude's names is Copilot's: Claude Code tells no time, and always its transcript."""
+    transcript = fields.optional(payload, "transcript_path")
+    return "timestamp" in payload and (transcript is None or "/session-state/" in transcript)
 
 
 def tool_use_id(session_id: str, at: datetime, given: Any) -> str:

@@ -35,6 +35,7 @@ UNKNOWN = "a kind of line that is not known here"
 INTERRUPTED = "interrupted by the user"
 
 _WORKSPACE = re.compile(r"\*\*Workspace Directories:\*\*\n\s*- (\S[^\n]*)")
+_SESSION, _LOADED = "<session_context>", "<loaded_context>"
 _MCP = re.compile(r"(.+) \((.+) MCP Server\)")
 _ACKNOWLEDGED = "Got it. Thanks for the additional context!"
 """What the client has the model say to the summary of what it forgot."""
@@ -104,7 +105,7 @@ class Chat:
                 )
                 body = AssistantMessage(text=text.strip(), kind="compact_summary", uuid=message["id"])
                 yield self._event(at, body)
-            elif words(message.get("content") or "").lstrip().startswith("<session_context>"):
+            elif words(message.get("content") or "").lstrip().startswith(_SESSION):
                 yield from self._message(message)
             else:
                 yield COPY
@@ -138,18 +139,19 @@ class Chat:
 
     def _user(self, message: Record, at: datetime) -> Iterator[Part]:
         content = message.get("content") or []
-        text = words(content)
-        if text.lstrip().startswith("<session_context>"):
+        parts = content if isinstance(content, list) else [content]
+        text = words([part for part in parts if not words(part).lstrip().startswith(_LOADED)])
+        if text.lstrip().startswith(_SESSION):
             found = _WORKSPACE.search(text)
             self.cwd = self.cwd or (found[1].strip() if found else None)
             yield CONTEXT
-        elif isinstance(content, list) and any("functionResponse" in part for part in content):
+        elif any(isinstance(part, dict) and "functionResponse" in part for part in parts):
             yield RESULTS
         elif asked := typed(text):
-            kind = "subagent" if self._subagent_id else "user"
-            yield self._event(at, Prompt(text=asked, kind=kind), prompt_id=message["id"])  # type: ignore[arg-type]
+            body = Prompt(text=asked, kind="subagent" if self._subagent_id else "user")
+            yield self._event(at, body, prompt_id=message["id"])
         else:
-            yield HOOK_CONTEXT if text.strip() else EMPTY
+            yield HOOK_CONTEXT if text.strip() else CONTEXT if parts else EMPTY
 
     def _gemini(self, message: Record, at: datetime) -> Iterator[Part]:
         text = fence.strip(words(_spoken(message.get("content") or ""))).strip()

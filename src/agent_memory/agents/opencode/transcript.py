@@ -120,6 +120,8 @@ class _Database:
         rows = database.execute("select id, parent_id, directory, version from session")
         self.known = {row[0]: _Session(*row) for row in rows}
         self.loaded: set[str] = set()
+        self.driven: dict[str, str | None] = {}
+        """A subagent's session → the prompt that drove it."""
 
     def session(self, session_id: str) -> _Session:
         found = self.known.setdefault(session_id, _Session(session_id, None, None, None))
@@ -137,16 +139,21 @@ class _Database:
 
     def prompt_of(self, session: _Session, message_id: str | None) -> str | None:
         """The typed prompt that drove this message. A subagent's is that of the call which started it."""
-        if session.parent is None or session.parent not in self.known:
-            message = session.messages.get(message_id or "", {})
-            asked = message_id if message.get("role") == "user" else message.get("parentID")
-            return session.prompts.get(asked or "")
+        if session.parent is not None and session.parent in self.known:
+            if session.id not in self.driven:
+                self.driven[session.id] = self._prompt_of_subagent(session, self.session(session.parent))
+            return self.driven[session.id]
+        message = session.messages.get(message_id or "", {})
+        asked = message_id if message.get("role") == "user" else message.get("parentID")
+        return session.prompts.get(asked or "")
+
+    def _prompt_of_subagent(self, session: _Session, parent: _Session) -> str | None:
         row = self.database.execute(
             "select message_id from part where session_id = ? and json_valid(data)"
             " and json_extract(data, '$.state.metadata.sessionId') = ? limit 1",
-            (session.parent, session.id),
+            (parent.id, session.id),
         ).fetchone()
-        return self.prompt_of(self.session(session.parent), row[0]) if row else None
+        return self.prompt_of(parent, row[0]) if row else None
 
     def row(self, kind: str, id_: str) -> tuple[str, str, int, str]:
         """Session id, message id (of a part), time of creation, and the data as JSON."""

@@ -104,7 +104,7 @@ def _given(item: dict[Any, Any], key: Any, field: Any) -> str | None:
     if item.get("kind") == "Secret" and key in ("data", "stringData"):
         return MANIFEST
     label = (item.get("name") or item.get("key")) if key == "value" else key
-    if not isinstance(label, str) or not (name := given_away(label)):
+    if not isinstance(label, str) or not (name := given_away(label)) or name.kind.endswith("signature"):
         return None
     if name.weight == "key" and not (isinstance(field, str) and is_secret(field, "key", "quoted")):
         return None

@@ -30,6 +30,8 @@ PEM_REST = re.compile(
 )
 PEM_BODY = re.compile(r"[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>]?[ \t]*[A-Za-z0-9+/=]{16,80}\r?$")
 
+PEM_BODY_LINE = re.compile(r"[A-Za-z0-9+/]{16}")
+
 PUTTY = re.compile(r"Private-Lines: \d+\s+(?P<secret>(?:[A-Za-z0-9+/=]+\s+){1,100}Private-(?:MAC|Hash): \w+)")
 
 SECRET_MANIFEST = re.compile(r"""kind\\{0,3}["']?[ \t]*:[ \t]*\\{0,3}["']?Secret\b""")
@@ -83,12 +85,12 @@ def _pem(text: str) -> Iterator[Span]:
         next_begin = text.find("-----BEGIN ", begin.end(), begin.end() + LONGEST_PEM)
         limit = next_begin if next_begin >= 0 else begin.end() + LONGEST_PEM
         end = PEM_END.search(text, begin.end(), limit)
-        if end:
+        if end and PEM_BODY_LINE.search(text, begin.end(), end.start()):
             done = end.end()
         else:
             rest = PEM_REST.match(text, begin.end())
             done = begin.end() + len(rest[0].rstrip()) if rest else begin.end()
-        if done > begin.end():  # A constant in code has no body.
+        if PEM_BODY_LINE.search(text, begin.end(), done):  # A constant in code has no body.
             yield Span(begin.start(), done, "private-key", RANK)
     # The end of a key whose beginning was cut off.
     for end in PEM_END.finditer(text, done):

@@ -34,6 +34,7 @@ COMPILED = [(command, option, re.compile(whole, re.IGNORECASE)) for command, opt
 # What may stand between the two, also over lines continued by a backslash; ; | & or a line's end begin a new command.
 SAME_COMMAND = re.compile(r"(?:[^\n;|&\\]|\\[^\n]|\\\n)*+")
 LONGEST_COMMAND = 1024
+USER_BEFORE = re.compile(rb"\b(?:user|role|grant|login)\b")
 
 
 def find(source: Source) -> Iterator[Span]:
@@ -48,7 +49,10 @@ def find(source: Source) -> Iterator[Span]:
             match = whole.match(text, hit + (option[0] == SPACE))
             if not match:
                 continue
-            if not option.startswith(command):
+            if option.startswith(command):
+                if not USER_BEFORE.search(low, max(0, hit - 200), hit):
+                    continue
+            else:
                 begin = low.rfind(command, max(0, hit - LONGEST_COMMAND), hit)
                 if begin < 0 or not SAME_COMMAND.fullmatch(text, begin, hit):
                     continue

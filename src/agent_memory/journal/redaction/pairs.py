@@ -46,7 +46,7 @@ VALUE_FIELD = re.compile(
 
 HEADER = re.compile(r"(?:x-|api-key|private-token|apikey)", re.IGNORECASE)
 SET_BEFORE = re.compile(r"(?:^|\s)(?:ENV|ARG|set|SET|setx|setenv|put|add)\s+$")
-LOGIN_BEFORE = re.compile(r"(?:^|\s)(?:login|account)\s+\S+\s+$")
+LOGIN_BEFORE = re.compile(r"(?:^|\s)login\s+\S+\s+$")
 SQL_BEFORE = re.compile(r"\b(?:user|role|login|with|set|alter|create|encrypted|for)\b[^\n;]*$", re.IGNORECASE)
 LINE_BEFORE = re.compile(r"[ \t]*(?:\d+[→\t:])?[ \t]*[+-]?[ \t]*(?:- )?[ \t]*[\"']?$")
 SENTENCE_AFTER = re.compile(r"[ \t]+[a-z]{2,}\b(?![./=:-])")
@@ -69,11 +69,13 @@ def find(source: Source) -> Iterator[Span]:
             name = given_away(text[start:end].strip("-."))
             if name is None or text.startswith(MARKER, start - len(MARKER)):
                 continue
+            if name.kind.endswith("signature") and text[start - 1 : start] not in ("?", "&", ";"):
+                continue  # Only a signed URL's signature lets anybody in.
             if joint:
                 value = _joined(text, start, end, joint)
             elif field:
                 value = value_at(text, field.end(), "loose")
-            if value is None:
+            if value is None or (value.text.isdigit() and text[start:end].lower() == "pass"):  # "pass: 12"
                 continue
             is_variable = _is_variable(text[start:end], joint)
             if is_secret(value.text[:JUDGED], name.weight, value.place, is_variable=is_variable):
@@ -120,6 +122,8 @@ def _joined(text: str, start: int, end: int, joint: re.Match[str]) -> Value | No
 
 def _assigned(text: str, start: int, end: int, joint: re.Match[str]) -> Value | None:
     sign = joint["assign"]
+    if sign == ":" and text[start - 1 : start] == ":":
+        return None  # arn:aws:…:secret:name
     tight = sign in ("=", "%3D", "%3d", "=(") and not joint["close"]
     is_flag = text.startswith("--", start)
     whole = tight and text[start:end].isupper()
@@ -144,13 +148,13 @@ def _begins_line(text: str, start: int) -> bool:
 def _after_space(text: str, start: int, end: int, at: int) -> Value | None:
     """`--token …`, `ENV TOKEN …`, `login x password …`, `PASSWORD '…'`; in other places a space joins nothing."""
     before = text[max(0, start - 80) : start]
-    if text.startswith("-", start):
+    if text[start:end] == "password" and LOGIN_BEFORE.search(before):
+        return value_at(text, at, "assigned")
+    if text.startswith("-", start) or SET_BEFORE.search(before):
         value = None if text.startswith("-", at) else value_at(text, at, "assigned")
         if value and value.text.isalpha() and SENTENCE_AFTER.match(text, value.end):
-            return None  # "use the --password option to …"
+            return None  # "use the --password option to …", "set password ages and …"
         return value
-    if SET_BEFORE.search(before) or LOGIN_BEFORE.search(before):
-        return value_at(text, at, "assigned")
     if text[start:end].lower() in ("requirepass", "masterauth"):
         return value_at(text, at, "assigned")
     if text[at : at + 1] in ("'", '"'):

@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 
 from agent_memory.journal.redaction.spans import MARKER, Source, Span
-from agent_memory.journal.redaction.values import ABOUT_A_SECRET, is_literal, is_random, is_secret
+from agent_memory.journal.redaction.values import ABOUT_A_SECRET, ATTRIBUTE, is_literal, is_random, is_secret
 
 RANK = 3
 
@@ -83,7 +83,7 @@ def _authorizations(source: Source) -> Iterator[Span]:
     text = source.text
     for hit in source.hits(b"auth"):
         header = AUTHORIZATION.match(text, hit + len("auth"))
-        if not header:
+        if not header or text[hit - 1 : hit].isalnum():
             continue
         credential = CREDENTIAL.match(text, header.end())
         if credential and _is_credential(credential[0], bool(header["scheme"])):
@@ -106,7 +106,7 @@ def _kind(scheme: str | None) -> str:
 
 
 def _is_credential(value: str, after_scheme: bool) -> bool:  # noqa: FBT001
-    if not is_literal(value) or len(value) < 6:
+    if not is_literal(value) or len(value) < 6 or (not after_scheme and ATTRIBUTE.match(value)):
         return False
     if any(character.isdigit() for character in value) or is_random(value):
         return "(" not in value and (after_scheme or len(value) >= 12)

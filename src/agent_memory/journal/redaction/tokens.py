@@ -17,6 +17,8 @@ RANK = 2
 # Nearest reach of a prefix before the random run that it belongs to: "access_token$production$" is the longest.
 REACH = 24
 LONGEST_LEAD = 80
+# Four letters behind a slash or a plus are nothing special within base64.
+IN_BASE64 = re.compile(r"[A-Za-z0-9+/]{33}[+/]\Z")
 JUDGED = 1024  # characters of a token that decide; then it goes whole
 REST = re.compile(r"[A-Za-z0-9_\-.+/=~%]*")
 
@@ -109,6 +111,8 @@ def _token(text: str, at: int, prefix: str) -> Span | None:
                 if not before:
                     continue
                 start = before.start()
+            if prefix[:length].isalnum() and IN_BASE64.search(text, max(0, at - 34), at):
+                continue
             if is_varied(text[start:at] + match[0][length:]):
                 end = match.end()
                 if end == at + JUDGED:

@@ -11,12 +11,15 @@ from agent_memory.journal.redaction.names import Weight
 from agent_memory.journal.redaction.spans import MARKER
 
 REFERENCE = re.compile(
-    r"""\$(?!\d\w?\$)|%[A-Za-z_(]|\{|<|\[|\#\{|@\w+@|!(?:\w|\[)|&\w+\b|\*
-      |(?:process\.env|os\.environ|os\.getenv|env|secrets|vars?|local|data|module|self|this|config|settings|args|req|request|ctx|props|state|params?|options?|opts|inputs?|github|event|context)[.\[(]
-      |(?:op|vault|ref|ssm|aws-ssm|secretsmanager|keyring|env|file|https?|git)(?:\+\w+)?:
-      |arn:|projects/|ENC\[|enc:""",
-    re.VERBOSE,
+    r"""\$(?:[A-Za-z_]\w*(?:$|\[|->|::|\.)|\d$|[({].*) | [$\#@%]?\{.*\}$ | \{[{%].* | %(?:[sdr]|\(\w+\)[sdr]|\w+%)$ | @\w+@$ | <[^<>]*>$ | \[[\w .-]*\]$ | &(?:lt|\#x?3[Cc]);
+      | !(?:vault|Ref|Sub|GetAtt|ImportValue|secret|env_var|env|include)\b
+      | (?:process\.env|os\.environ|os\.getenv|env|secrets|vars?|local|data|module|self|this|config|settings|args|req|request
+          |ctx|props|state|params?|options?|opts|inputs?|github|event|context)[.\[(]
+      | (?:op|vault|ref|ssm|aws-ssm|secretsmanager|keyring|env|file|https?|git)(?:\+\w+)?:
+      | arn:|projects/|ENC\[|enc:""",
+    re.VERBOSE | re.DOTALL,
 )
+YAML_REFERENCE = re.compile(r"[&*][A-Za-z_][\w-]*$")
 PLACEHOLDER = re.compile(
     r"""[*xX•.\-_\#?=\s]+$|.*(?:\*\*\*|xxxx|XXXX|•••|\.\.\.|…)|.*[<{]\w[\w .-]*[}>]
       |.*\b(?:your|my)[-_ ][\w -]{0,40}?(?:key|token|secret|password|pass|pw|value|api|id|here)\b
@@ -69,11 +72,13 @@ DIGIT = re.compile(r"\d")
 
 def is_secret(value: str, weight: Weight, place: Place, *, is_variable: bool = False) -> bool:
     """Whether a value in a text is the secret that its name speaks of. `is_variable`: the name is a SHELL_VARIABLE."""
-    if len(value) < 3 or not is_literal(value):
+    if len(value) < 3 or value[0].isspace() or not is_literal(value):
         return False
     if VERSION.match(value) or (PATH.match(value) and not (len(value) >= 32 and is_random(value))):
         return False
-    if place != "quoted" and (CALL.match(value) or TYPE.match(value)):
+    if place != "quoted" and (value[0] in "{[(" or CALL.match(value) or TYPE.match(value)):
+        return False
+    if place == "loose" and YAML_REFERENCE.match(value):
         return False
     if place != "quoted" and ATTRIBUTE.match(value):
         # `password=settings.db.password` is code, `PASSWORD=m0nkey.Silver` is none.
@@ -157,7 +162,7 @@ def _is_opaque(value: str, weight: Weight, place: Place, *, is_variable: bool) -
         return length >= 8 and value.lower() not in COMMON and (is_variable or not ABOUT_A_SECRET.search(value))
     if place == "assigned" and not ABOUT_A_SECRET.search(value):
         return length >= 12 and (is_variable or not (CAMEL_CASE.fullmatch(value) or WORD_CHAIN.match(value)))
-    return length >= 20 and is_random(value) and not WORD_CHAIN.match(value)
+    return place != "argument" and length >= 20 and is_random(value) and not WORD_CHAIN.match(value)
 
 
 def is_random(value: str) -> bool:
