@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from redaction_corpus.carriers import CARRIERS, Planted, fits, plant
-from redaction_corpus.harmless import HARMLESS
-from redaction_corpus.secrets import KINDS, make
+from bench.redaction_corpus.carriers import CARRIERS, Planted, fits, plant
+from bench.redaction_corpus.harmless import HARMLESS
+from bench.redaction_corpus.secrets import KINDS, make
 
 SEEDS = {"dev": 20260301, "test": 77003}
 OFTEN = {"password": 12, "private-key": 25}

@@ -15,7 +15,7 @@ from random import Random
 from typing import Literal
 from urllib.parse import quote
 
-from redaction_corpus.secrets import Kind
+from bench.redaction_corpus.secrets import Kind
 
 For = Literal["any", "telling", "password", "private-key"]
 """Which secrets a carrier takes: any (a name gives it away), only those that give themselves away, passwords, keys."""
@@ -152,17 +152,13 @@ CARRIERS = (
     Carrier("yaml", "any", "service:\n  region: eu-west-1\n  «snake_case»: «secret»\n  retries: 3\n"),
     Carrier("ini", "any", "[production]\nregion = eu-west-1\n«snake_case» = «secret»\nretries = 3\n"),
     Carrier("toml", "any", '[auth]\nenabled = true\n«snake_case» = "«secret»"\ntimeout_s = 30\n'),
-    Carrier(
-        "compose", "any", "    environment:\n      - TZ=UTC\n      - «VARIABLE»=«secret»\n    ports:\n"
-    ),
+    Carrier("compose", "any", "    environment:\n      - TZ=UTC\n      - «VARIABLE»=«secret»\n    ports:\n"),
     Carrier(
         "container env",
         "any",
         'env:\n  - name: «VARIABLE»\n    value: "«secret»"\n  - name: TZ\n    value: UTC\n',
     ),
-    Carrier(
-        "diff", "any", "@@ -1,3 +1,4 @@\n NODE_ENV=production\n-«VARIABLE»=«secret»\n+LOG_LEVEL=info\n"
-    ),
+    Carrier("diff", "any", "@@ -1,3 +1,4 @@\n NODE_ENV=production\n-«VARIABLE»=«secret»\n+LOG_LEVEL=info\n"),
     Carrier(
         "numbered lines",
         "any",
@@ -240,9 +236,7 @@ CARRIERS = (
     Carrier("cookie", "any", "curl -H 'Cookie: theme=dark; sessionid=«cookie»' https://acme.test/account"),
     Carrier("set-cookie", "any", "Set-Cookie: session=«cookie»; Path=/; HttpOnly; SameSite=Lax\n"),
     Carrier("log", "any", "2026-03-01T12:00:07Z INFO  boot: config «snake_case»=«secret» retries=3\n"),
-    Carrier(
-        "json log", "any", '{"level":"info","msg":"config","«camelCase»":"«json»","ts":1772366407.12}\n'
-    ),
+    Carrier("json log", "any", '{"level":"info","msg":"config","«camelCase»":"«json»","ts":1772366407.12}\n'),
     Carrier(
         "http dump",
         "any",
@@ -324,9 +318,7 @@ CARRIERS = (
         "private-key",
         r'{"type": "service_account", "private_key": "«json»\n", "client_email": "x"}',
     ),
-    Carrier(
-        "key truncated", "private-key", "$ head -c 4096 key.pem\n«truncated»\n\n[output truncated]\n"
-    ),
+    Carrier("key truncated", "private-key", "$ head -c 4096 key.pem\n«truncated»\n\n[output truncated]\n"),
     Carrier(
         "key in a diff",
         "private-key",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from redaction_corpus.secrets import WORDS, draw
+from bench.redaction_corpus.secrets import WORDS, draw
 
 Make = Callable[[Random], str]
 

@@ -273,6 +273,7 @@ def test_the_sessions_are_whole(recorded: Recorded) -> None:
 def test_the_hash_that_tells_whether_a_hook_is_trusted_is_codexs(recorded: Recorded) -> None:
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, recorded.machine.home)
+        patch.delenv("CODEX_HOME", raising=False)
         assert connect.untrusted() == []
         assert connect.note() is None
 
@@ -282,6 +283,7 @@ def test_an_untrusted_hook_does_not_run_and_we_know_it(client: Path) -> None:
         machine.run("connect", "codex")
         with pytest.MonkeyPatch.context() as patch:
             isolate(patch, machine.home)
+            patch.delenv("CODEX_HOME", raising=False)
             assert len(connect.untrusted()) == len(connect.TIMEOUTS)
         done = codex.run(machine.home, machine.project, SCRIPT, ASKED_NEXT)
         assert done.exit_code == 0

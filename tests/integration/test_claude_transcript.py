@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from agent_memory.agents import json_lines
 from agent_memory.agents.claude_code import payload, reasons, transcript
-from agent_memory.agents.claude_code.transcript import Line
+from agent_memory.agents.json_lines import Line
 from agent_memory.database import Connection
 from agent_memory.journal.event import AssistantMessage, Event, Prompt, ToolCall, TurnEnd
 from agent_memory.journal.ingest import ingest
@@ -145,13 +146,13 @@ def test_an_old_session_is_read_with_its_subagent_its_true_usage_and_its_broken_
         "a flag ?",
         "! ls kites",
     ]
-    counted = transcript.tally(transcript.read(OLD))
+    counted = json_lines.tally(transcript.read(OLD))
     assert counted[f"skipped: {reasons.MALFORMED}"] == 2
     assert counted[f"skipped: {reasons.OLD_SUMMARY}"] == 1
 
 
 def test_the_tally_counts_what_was_told_and_what_was_not() -> None:
-    assert transcript.tally(transcript.read(SUBAGENT)) == {
+    assert json_lines.tally(transcript.read(SUBAGENT)) == {
         "prompt: subagent": 1,
         f"skipped: {reasons.ATTACHMENT}": 1,
         "message": 2,
@@ -250,7 +251,7 @@ def test_every_line_of_every_real_file_is_told_or_explained(real: list[Path]) ->
 def test_every_real_file_counts_as_a_naive_counter_counts_it(real: list[Path]) -> None:
     total: Counter[str] = Counter()
     for file in real:
-        counted = transcript.tally(transcript.read(file))
+        counted = json_lines.tally(transcript.read(file))
         assert counted == naive(file), file
         total += counted
     assert sum(n for name, n in total.items() if name.startswith("prompt")) == 74

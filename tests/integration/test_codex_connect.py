@@ -23,6 +23,12 @@ command = "tides"
 HOOKS = '{"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "say done"}]}]}}\n'
 
 
+@pytest.fixture(autouse=True)
+def nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have moved his own settings: they are not ours to write."""
+    monkeypatch.delenv("CODEX_HOME", raising=False)
+
+
 @pytest.fixture
 def codex(home: Path) -> Path:
     """Codex's folder, with settings of the user's."""

@@ -33,6 +33,12 @@ COMMENTED = """\
 """
 
 
+@pytest.fixture(autouse=True)
+def nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have moved his own settings: they are not ours to write."""
+    monkeypatch.delenv("GEMINI_CLI_HOME", raising=False)
+
+
 @pytest.fixture
 def file(home: Path) -> Path:
     """Gemini CLI's settings, which are not there yet."""
@@ -91,6 +97,12 @@ def test_a_project_has_settings_of_its_own(home: Path) -> None:
     run("project", project)
     assert (project / ".gemini" / "settings.json").exists()
     assert not (home.parent / ".gemini").exists()
+
+
+def test_gemini_clis_folder_may_be_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_CLI_HOME", str(home.parent / "elsewhere"))
+    run()
+    assert (home.parent / "elsewhere" / ".gemini" / "settings.json").exists()
 
 
 def test_somebody_elses_server_of_our_name_is_left_alone(file: Path) -> None:

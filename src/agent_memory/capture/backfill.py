@@ -1,20 +1,19 @@
-"""What agents did before they were connected: their transcripts into the journal.
+"""What agents did before they were connected: their session files into the journal.
 
-Idempotent and safe beside a live session: the journal's keys make a hook's event and the transcript's one row, and how
-far a file was read is stored in the same transaction as what was read.
+Idempotent and safe beside a live session: the journal's keys make a hook's event and the session file's one row, and
+how far a file was read is stored in the same transaction as what was read.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent_memory.agents.claude_code import transcript
-from agent_memory.agents.claude_code.payload import AGENT
-from agent_memory.agents.claude_code.transcript import Line
+from agent_memory import agents
+from agent_memory.agents import json_lines
+from agent_memory.agents.json_lines import Line
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import store
@@ -33,7 +32,6 @@ class Report:
     files: int = 0
     unchanged: int = 0
     """Files of which nothing is new since they were read last."""
-    bytes: int = 0
     lines: int = 0
     told: Counter[str] = field(default_factory=Counter)
     """What the lines told, by kind, and what was left out, by reason: every line is in here."""
@@ -43,25 +41,30 @@ class Report:
     """Files that could not be read, with the reason."""
 
 
-def default_folder() -> Path:
-    """Where Claude Code keeps its transcripts."""
-    config = os.environ.get("CLAUDE_CONFIG_DIR")
-    return (Path(config) if config else Path.home() / ".claude") / "projects"
+def default_places() -> list[Path]:
+    """Where the agents keep their session files, as far as there are any on this machine."""
+    return [place for files in agents.SESSION_FILES.values() if (place := files.default()).exists()]
 
 
 def find(places: Sequence[Path]) -> list[Path]:
-    """The transcripts in these files and folders, the latest first: what was done last is asked about first.
+    """The session files in these files and folders, the latest first: what was done last is asked about first.
 
-    Raises AgentMemoryError for a place that does not exist.
+    Raises AgentMemoryError for a place that does not exist, and for a file that no agent writes.
     """
     found: dict[Path, float] = {}
     for place in places:
         if not place.exists():
             raise AgentMemoryError(
-                f"{place} does not exist.", "Name a transcript or a folder with transcripts."
+                f"{place} does not exist.", "Name a session file or a folder with such files."
             )
-        for file in [place] if place.is_file() else place.rglob("*.jsonl"):
-            found[file.absolute()] = file.stat().st_mtime
+        if place.is_file() and agents.owner(place) is None:
+            raise AgentMemoryError(
+                f"{place} is not named like any agent's session file.",
+                f"Known are the files of {', '.join(sorted(agents.SESSION_FILES))}.",
+            )
+        for file in [place] if place.is_file() else place.rglob("*"):
+            if file.is_file() and agents.owner(file):
+                found[file.absolute()] = file.stat().st_mtime
     return sorted(found, key=lambda file: found[file], reverse=True)
 
 
@@ -70,35 +73,39 @@ def backfill(conn: Connection, files: Sequence[Path], settings: Settings, progre
     report = Report()
     for file in files:
         report.files += 1
-        with conn.transaction():
-            offset = store.transcript_offset(conn, str(file))
         try:
             size = file.stat().st_size
-            if size == offset:
-                report.unchanged += 1
-                progress(size)
-                continue
-            progress(min(offset, size))
-            _read(conn, file, offset, settings, report, progress)
+            before = report.lines
+            done = 0
+            for step in _read(conn, file, size, settings, report):
+                done += step
+                progress(step)
+            progress(max(0, size - done))
+            report.unchanged += report.lines == before
         except OSError as error:
             report.unreadable[str(file)] = error.strerror or str(error)
     return report
 
 
-def _read(
-    conn: Connection, file: Path, offset: int, settings: Settings, report: Report, progress: Progress
-) -> None:
+def _read(conn: Connection, file: Path, size: int, settings: Settings, report: Report) -> Iterator[int]:
+    """Store what is new in a file, batch by batch; of how many bytes each was."""
+    agent = agents.owner(file)
+    assert agent is not None
+    kept = agents.SESSION_FILES[agent]
+    with conn.transaction():
+        offset = store.transcript_offset(conn, str(file))
+    if kept.offset_is_size and size == offset:
+        return
     start = offset
-    for batch in _batches(transcript.read(file, offset), start):
+    for batch in _batches(kept.read(file, offset), start):
         end = batch[-1].end
         with conn.transaction():
             events = [event for line in batch for event in line.events]
             report.stored += ingest(conn, events, settings)
-            store.save_transcript_offset(conn, str(file), AGENT, end)
+            store.save_transcript_offset(conn, str(file), agent, end)
         report.lines += len(batch)
-        report.told += transcript.tally(batch)
-        report.bytes += end - start
-        progress(end - start)
+        report.told += json_lines.tally(batch)
+        yield end - start if kept.offset_is_size else 0
         start = end
 
 

@@ -19,7 +19,9 @@ Scope = Annotated[
     typer.Option(help="Everything you do with the agent, or the project in the current folder only."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
-Agent = Annotated[str, typer.Argument(help="claude")]
+Agent = Annotated[
+    str, typer.Argument(help="claude, codex, gemini, opencode, copilot, vscode, cursor, windsurf, cline, zed")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -57,48 +59,42 @@ def _change(agent: str, scope: Literal["user", "project"], *, dry_run: bool, rem
         typer.echo(f"{what} {change.path}")
     if not remove:
         typer.echo(f"Restart {agent}: from its next session on it is recorded and has the memory's tools.")
+        if note := agents.AFTER_CONNECTING.get(agent, lambda: None)():
+            typer.echo(note)
 
 
 def backfill(
     places: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Default: Claude Code's own folder.")
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Default: where the agents keep them.")
     ] = None,
 ) -> None:
-    """Import what agents did before: their transcripts. Again: only what is new."""
+    """Import what agents did before, from their own session files. Again: only what is new."""
     from agent_memory.capture import backfill as filling
 
-    files = filling.find(places or [filling.default_folder()])
-    report = _import(files)
-    _print_report(report)
+    _print_report(_import(filling.find(places or filling.default_places())))
 
 
 def welcome() -> None:
     """Import the history that is there, or a small sample, and show one recall from it."""
     from agent_memory import sample
     from agent_memory.capture import backfill as filling
-
-    console = Console(highlight=False)
-    folder = filling.default_folder()
-    files = filling.find([folder]) if folder.is_dir() else []
-    if files:
-        console.print(f"Importing {len(files)} transcripts from {folder} …")
-    else:
-        console.print(f"No history in {folder}; taking a small made-up session instead.")
-        files = [sample.session()]
-    report = _import(files)
-    _print_report(report)
-    _wait_for_worker()
-    _show_one_recall(console, sample.QUESTION if files == [sample.session()] else None)
     from agent_memory.service import run
 
-    console.print(f"\nagent-memory runs at [bold]{run.address(settings.load())}[/bold]")
+    console = Console(highlight=False)
+    places = filling.default_places()
+    files = filling.find(places)
+    if files:
+        console.print(f"Importing {len(files)} session files from {', '.join(map(str, places))} …")
+    else:
+        console.print("No agent's history is here; taking a small made-up session instead.")
+    _print_report(_import(files or [sample.session()]))
+    _wait_for_worker()
+    _show_one_recall(console, None if files else sample.QUESTION)
     command = Path(sys.argv[0])
-    shown = (
-        f"{command.parent.relative_to(Path.cwd())}/agent-memory"
-        if command.is_relative_to(Path.cwd())
-        else command
-    )
-    console.print(f"Next: [bold]{shown} connect claude[/bold]   then use Claude Code as always.")
+    if command.is_relative_to(Path.cwd()):
+        command = command.relative_to(Path.cwd())
+    console.print(f"\nagent-memory runs at [bold]{run.address(settings.load())}[/bold]")
+    console.print(f"Next: [bold]{command} connect claude[/bold]   then use Claude Code as always.")
 
 
 def mcp() -> None:
@@ -135,10 +131,10 @@ def _print_report(report: filling.Report) -> None:
         f"{getattr(report.stored, name)} {name.replace('_', ' ')}" for name in report.stored.__slots__
     )
     if report.unchanged == report.files:
-        console.print(f"{report.files} transcripts, nothing new.")
+        console.print(f"{report.files} session files, nothing new.")
         return
     console.print(
-        f"{report.files} transcripts ({report.unchanged} unchanged), {report.lines:,} lines; new: {stored}."
+        f"{report.files} session files ({report.unchanged} unchanged), {report.lines:,} lines; new: {stored}."
     )
     for why, count in report.told.most_common():
         if why.startswith("skipped: "):

@@ -10,29 +10,30 @@ on those before it, and reading is cheap beside storing (docs/decisions/0006-cla
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from agent_memory.agents import json_lines
 from agent_memory.agents.claude_code import reasons
 from agent_memory.agents.claude_code.records import Conversation
-from agent_memory.journal.event import AssistantMessage, Event, Prompt, ToolCall
+from agent_memory.agents.json_lines import Line
+from agent_memory.journal.event import AssistantMessage, Event, Prompt
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of a transcript: what it told, and what of it was left out and why. Never neither."""
+def default_folder() -> Path:
+    """Where Claude Code keeps its transcripts, a folder for each project."""
+    config = os.environ.get("CLAUDE_CONFIG_DIR")
+    return (Path(config) if config else Path.home() / ".claude") / "projects"
 
-    end: int
-    """The byte offset behind it."""
-    events: tuple[Event, ...]
-    skipped: tuple[str, ...]
-    """Reasons, one for each thing left out. A line of several blocks may have both events and reasons."""
+
+def of_session(path: Path) -> list[Path]:
+    """A session's transcript and those of its subagents, as far as they are there."""
+    return [file for file in (path, *path.with_suffix("").glob("subagents/**/*.jsonl")) if file.is_file()]
 
 
 def read(path: Path, offset: int = 0) -> Iterator[Line]:
@@ -43,15 +44,6 @@ def read(path: Path, offset: int = 0) -> Iterator[Line]:
     if path.stat().st_size < offset:
         offset = 0
     return (line for line in _with_final_usage(_lines(path)) if line.end > offset)
-
-
-def tally(lines: Iterable[Line]) -> Counter[str]:
-    """How often each kind of thing was told or left out, for a report."""
-    return Counter(
-        name
-        for line in lines
-        for name in (*map(_kind, line.events), *(f"skipped: {why}" for why in line.skipped))
-    )
 
 
 def _lines(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
@@ -65,7 +57,7 @@ def _lines(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
             if not text:
                 yield Line(end, (), (reasons.EMPTY,)), {}
                 continue
-            record = _parse(text)
+            record = json_lines.parse(text)
             if record is None:
                 if not raw.endswith(b"\n"):
                     return  # still being written: a part of a record is never a whole one
@@ -73,19 +65,6 @@ def _lines(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
                 continue
             events, skipped = conversation.read(record)
             yield Line(end, tuple(events), tuple(skipped)), record
-
-
-def _parse(text: bytes) -> dict[str, Any] | None:
-    try:
-        record = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        # A text cut within an emoji leaves half a surrogate pair, which the standard parser bears.
-        try:
-            lenient = json.loads(text.decode("utf-8", "replace"))
-            record = orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            return None
-    return record if isinstance(record, dict) else None
 
 
 def _conversation(path: Path) -> Conversation:
@@ -144,14 +123,3 @@ def _metered(held: list[Line], usage: dict[str, Any] | None) -> list[Line]:
     assert isinstance(body, AssistantMessage)
     events[at] = replace(events[at], body=replace(body, usage=usage))
     return [replace(held[0], events=tuple(events)), *held[1:]]
-
-
-def _kind(event: Event) -> str:
-    body = event.body
-    if isinstance(body, Prompt):
-        return f"prompt: {body.kind}"
-    if isinstance(body, AssistantMessage):
-        return body.kind
-    if isinstance(body, ToolCall):
-        return "tool call" if body.success is None else "tool result"
-    return "turn end"

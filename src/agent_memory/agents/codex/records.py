@@ -37,45 +37,50 @@ HOOK_PROMPT = "what a hook had the model do"
 COPY = "a copy of an older session's line (a forked session)"
 UNKNOWN = "a kind of line that is not known here"
 
-_SETTINGS = frozenset(("turn_context", "world_state", "session_state"))
-_EVENTS_OF_NO_NOTE = frozenset(
+# Of no note, by the name of the line, of the event, of the item, and of the response's item.
+_LINES = frozenset(("session_state", "turn_context", "world_state"))
+_EVENTS = frozenset(
     (
-        *(
-            "task_started",
-            "thread_settings_applied",
-            "token_count",
-            "context_compacted",
-            "thread_rolled_back",
-        ),
-        *("entered_review_mode", "exited_review_mode", "exec_command_begin", "mcp_tool_call_begin", "error"),
-        *(
-            "patch_apply_begin",
-            "thread_name_updated",
-            "plan_update",
-            "turn_diff",
-            "web_search_begin",
-            "warning",
-        ),
-        *(
-            "undo_completed",
-            "view_image_tool_call",
-            "collab_agent_spawn_end",
-            "collab_waiting_end",
-            "item_started",
-        ),
+        "collab_agent_spawn_end",
+        "collab_waiting_end",
+        "context_compacted",
+        "entered_review_mode",
+        "error",
+        "exec_command_begin",
+        "exited_review_mode",
+        "item_started",
+        "mcp_tool_call_begin",
+        "patch_apply_begin",
+        "plan_update",
+        "task_started",
+        "thread_name_updated",
+        "thread_rolled_back",
+        "thread_settings_applied",
+        "turn_diff",
+        "undo_completed",
+        "view_image_tool_call",
+        "warning",
+        "web_search_begin",
     )
 )
-_ITEMS_OF_NO_NOTE = frozenset(
-    ("ContextCompaction", "Plan", "EnteredReviewMode", "ExitedReviewMode", "ImageView", "ImageGeneration")
+_ITEMS = frozenset(
+    (
+        "ContextCompaction",
+        "EnteredReviewMode",
+        "ExitedReviewMode",
+        "ImageGeneration",
+        "ImageView",
+        "Plan",
+    )
 )
-_RESPONSES_OF_NO_NOTE = frozenset(
+_RESPONSES = frozenset(
     (
         "additional_tools",
+        "compaction",
+        "ghost_snapshot",
         "tool_search_call",
         "tool_search_output",
         "web_search_call",
-        "ghost_snapshot",
-        "compaction",
     )
 )
 _PREAMBLE = re.compile(r"\AAnother language model started to solve this problem.*?analysis:\n", re.S)
@@ -134,7 +139,7 @@ class Rollout:
         elif kind == "token_usage_record":
             self.usage = payload["usage"]
             yield USAGE
-        elif kind in _SETTINGS:
+        elif kind in _LINES:
             if kind == "turn_context":
                 self._model = payload.get("model") or self._model
             yield SETTINGS
@@ -192,7 +197,7 @@ class Rollout:
         elif kind in ("function_call_output", "custom_tool_call_output"):
             yield self._answered(payload["call_id"], payload["output"])
         else:
-            yield SETTINGS if kind in _RESPONSES_OF_NO_NOTE else UNKNOWN
+            yield SETTINGS if kind in _RESPONSES else UNKNOWN
 
     def _event_msg(self, payload: Record) -> Iterator[Part]:
         kind = payload["type"]
@@ -222,7 +227,7 @@ class Rollout:
             told = payload.get("info")
             self.usage = told.get("last_token_usage") if isinstance(told, dict) else None
             yield USAGE
-        elif kind in _EVENTS_OF_NO_NOTE:
+        elif kind in _EVENTS:
             if kind == "task_started":
                 self._turn_id = payload.get("turn_id")
             yield SETTINGS
@@ -253,7 +258,7 @@ class Rollout:
             return REASONING
         if kind == "HookPrompt":
             return HOOK_PROMPT
-        return SETTINGS if kind in _ITEMS_OF_NO_NOTE else UNKNOWN
+        return SETTINGS if kind in _ITEMS else UNKNOWN
 
     def _prompt(self, text: str) -> Part:
         text = fence.strip(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,12 +29,17 @@ not, and a client that starts no process for them is the quicker one."""
 def changes(scope: Scope, project: Path, *, remove: bool = False) -> list[Change]:
     """What connecting, or disconnecting (`remove`), would change; empty where nothing is to do. AgentMemoryError where
     the file cannot be read or understood."""
-    folder = project if scope == "project" else Path.home()
-    file = folder / ".gemini" / "settings.json"
+    file = (project / ".gemini" if scope == "project" else home()) / "settings.json"
     add, take_out = partial(_connected, file), partial(_disconnected, file)
     if remove:
         return settings_file.removal(file, add, take_out, parse=COMMENTED.parse)
     return settings_file.addition(file, add, take_out, mode=0o600 if scope == "user" else 0o644)
+
+
+def home() -> Path:
+    """Where Gemini CLI keeps its settings and its chats."""
+    moved = os.environ.get("GEMINI_CLI_HOME")
+    return (Path(moved).expanduser().absolute() if moved else Path.home()) / ".gemini"
 
 
 def _connected(file: Path, text: str) -> str:

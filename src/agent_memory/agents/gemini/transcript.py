@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_memory.agents import json_lines
+from agent_memory.agents.gemini import connect
 from agent_memory.agents.gemini.records import Chat
 from agent_memory.agents.json_lines import MALFORMED, Line
 
 
 def default_folder() -> Path:
     """Where Gemini CLI keeps its chats, a folder for each project."""
-    return Path.home() / ".gemini" / "tmp"
+    return connect.home() / "tmp"
 
 
 def files(folder: Path) -> Iterator[Path]:

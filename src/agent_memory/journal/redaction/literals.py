@@ -30,12 +30,16 @@ CUT_OFF = re.compile(r"(?:[^\n\\]|\\(?!n)){0,512}+")
 # What ends a value outside quotes: white space, quotes, an escape such as \n, and a separator before the next field.
 BARE_CHARACTER = r"""(?:[^\s"'`<>|\\;&,\x00-\x1f]
     |;(?![ \t]*[A-Za-z][\w .]{0,40}=|\s|;|\Z)
-    |&(?![\w.\-\[\]%]{1,60}=|&|\s|\Z)
+    |&(?!&(?:\s|\Z)|\s|\Z)
     |,(?![ \t]*["']?[A-Za-z_][\w-]{0,60}["']?[ \t]*[=:]|\s|\Z)
     |\|(?![|\s])
     |\\[!$&@\#%^*()])"""
 BARE = re.compile(rf"{BARE_CHARACTER}{{1,{JUDGED}}}", re.VERBOSE)
 BARE_REST = re.compile(rf"{BARE_CHARACTER}*", re.VERBOSE)
+# The next field of a query or a form. Outside a URL it has to look like a name: generated passwords hold "&" and "=" too.
+NEXT_PARAMETER = re.compile(r"&[\w.\-\[\]%]{1,60}=")
+NEXT_FIELD = re.compile(r"&[a-z][a-z_]{3,30}=")
+QUERY_BEFORE = re.compile(r"[?&][^\s\"'`<>]*$")
 CLOSER = re.compile(r"[)\]}](?=[)\]},;.:]|\Z)")
 
 # `"abc" + "def"`, `"abc"` above `"def"`, and a line's end under a backslash.
@@ -45,7 +49,9 @@ NEXT_LITERAL = re.compile(
 NEXT_LINE = re.compile(r"\\\r?\n[ \t]*")
 
 
-def value_at(text: str, at: int, place: Place, *, quoted: Place = "quoted", whole: bool = False) -> Value | None:
+def value_at(
+    text: str, at: int, place: Place, *, quoted: Place = "quoted", whole: bool = False
+) -> Value | None:
     """The value that begins at `at`, without its quotes, None where there is none.
 
     `place` is what it is if bare, `quoted` if in quotes. `whole`: a bracket that was opened before it belongs to it.
@@ -59,7 +65,9 @@ def whole_end(text: str, value: Value) -> int:
     if len(value.text) < JUDGED or value.place in ("quoted", "argument"):
         return value.end
     rest = BARE_REST.match(text, value.end)
-    return rest.end() if rest else value.end
+    end = rest.end() if rest else value.end
+    following = _next_field(text, value.start, text[value.end : end])
+    return end if following is None else value.end + following
 
 
 def _quoted(text: str, opening: re.Match[str], place: Place) -> Value:
@@ -86,9 +94,20 @@ def _bare(text: str, at: int, place: Place, *, whole: bool) -> Value | None:
         pieces.append(found[0])
         end = found.end()
     value = "".join(pieces)
+    if (following := _next_field(text, at, value)) is not None:
+        value, end = value[:following], at + following
     kept = value if whole else value[: _unopened(value)]
     kept = kept.rstrip(".:,;")
     return Value(at, end - (len(value) - len(kept)), place, kept) if kept else None
+
+
+def _next_field(text: str, start: int, value: str) -> int | None:
+    """Where in the value the next field of a query or a form begins; `start`: where the value begins in the text."""
+    if "&" not in value:
+        return None
+    in_query = QUERY_BEFORE.search(text, max(0, start - 300), start)
+    following = (NEXT_PARAMETER if in_query else NEXT_FIELD).search(value)
+    return following.start() if following else None
 
 
 def _unopened(value: str) -> int | None:

@@ -96,7 +96,9 @@ def _is_variable(name: str, joint: re.Match[str] | None) -> bool:
     """A variable of the environment: `JWT_SECRET=…`, `JWT_SECRET: …`; a constant in code has spaces around its sign."""
     if not name.isupper():
         return False
-    return joint is None or joint.lastgroup != "assign" or joint["assign"].strip(" \t") in (joint["assign"], ":")
+    return (
+        joint is None or joint.lastgroup != "assign" or joint["assign"].strip(" \t") in (joint["assign"], ":")
+    )
 
 
 def _joined(text: str, start: int, end: int, joint: re.Match[str]) -> Value | None:
@@ -109,7 +111,9 @@ def _joined(text: str, start: int, end: int, joint: re.Match[str]) -> Value | No
         case "block":
             return value_at(text, at, "assigned")
         case "element":
-            return value_at(text, at, "assigned", whole=True) if text[start - 1 : start] in ("<", ":") else None
+            return (
+                value_at(text, at, "assigned", whole=True) if text[start - 1 : start] in ("<", ":") else None
+            )
         case "call":
             return value_at(text, at, "loose", quoted="argument")
         case "tuple":
@@ -134,7 +138,11 @@ def _assigned(text: str, start: int, end: int, joint: re.Match[str]) -> Value | 
     if tight and after in (",", ")") and not is_flag and not whole:
         # `f(password=value, …)`: code, where letters alone are a variable.
         return value._replace(place="loose")
-    if value.place == "loose" and ":" in sign and (HEADER.match(text, start) or (after in "\r\n" and _begins_line(text, start))):
+    if (
+        value.place == "loose"
+        and ":" in sign
+        and (HEADER.match(text, start) or (after in "\r\n" and _begins_line(text, start)))
+    ):
         # `X-Api-Key: …`, or `password: letmein` as a line of YAML.
         return value._replace(place="assigned")
     return value

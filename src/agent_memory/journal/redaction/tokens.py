@@ -81,11 +81,9 @@ def find(source: Source) -> Iterator[Span]:
             yield span
             at = done = span.end
         while found := PREFIX.search(text, at, end):
-            if found["prefix"]:
-                span = _token(text, found.start("prefix"), found["prefix"])
-            else:
-                span = _led_token(text, found.start())
-            if span:
+            prefix = found["prefix"]
+            span = _token(text, found.start("prefix"), prefix) if prefix else None
+            if span := span or _led_token(text, found.start()):
                 yield span
             at = done = span.end if span else found.start() + 1
 
