@@ -1,7 +1,7 @@
 """The labelled corpus on which redaction is measured: made by code, from a seed, in two halves.
 
-The patterns were tuned on `dev`. `test` has another seed, and a quarter of its carriers and of its harmless kinds are in
-no other half.
+The patterns were tuned on `dev`. `test` has another seed, and a quarter of its carriers and of its harmless kinds are
+in no other half.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Texts with nothing to hide that look as if they had: hashes, ids, lock files, minified code, code about passwords.
 
-Every one must come back unchanged. Kinds marked `held_out` are kept from the half that the patterns were tuned on. Kinds
-that are lines of code and prose stand in `harmless.txt`; a text of theirs is one to three of their lines.
+Every one must come back unchanged. Kinds marked `held_out` are kept from the half that the patterns were tuned on.
+Kinds that are lines of code and prose stand in `harmless.txt`; a text of theirs is one to three of their lines.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -263,7 +264,7 @@ def minified(rng: Random) -> str:
                 f'switch({a}.type){{case"password":case"token":return {b}(e)}}',
             )
         )
-        for a, b in zip(names, names[1:], strict=False)
+        for a, b in pairwise(names)
     )
     return f"!function(){{{body}}}();\n//# sourceMappingURL=app.{some_hex(rng, 8)}.js.map"
 

@@ -136,7 +136,7 @@ KINDS = (
 )
 
 WORDS = (
-    "sunset dragon falcon winter marble copper violet hunter shadow monkey silver garden rocket banjo".split()
+    "sunset dragon falcon winter marble copper violet hunter shadow monkey silver garden rocket banjo".split()  # noqa: SIM905
 )
 
 

@@ -107,11 +107,16 @@ def recorded(client: Path) -> Iterator[Recorded]:
     with installed({"harbour.md": "Mary\nAnne\n"}) as machine:
         folder = machine.home / ".codex"
         folder.mkdir()
-        (folder / "config.toml").write_text(
-            f'# mine\n[mcp_servers.tides]\ncommand = "{sys.executable}"\nargs = ["{TIDES}"]\n',
+        config = folder / "config.toml"
+        # Required servers are waited for. The model, which is not slow here, could else ask before they are up.
+        config.write_text(
+            f'[mcp_servers.tides]\ncommand = "{sys.executable}"\nargs = ["{TIDES}"]\nrequired = true\n',
             encoding="utf-8",
         )
         assert "/hooks" in machine.run("connect", "codex")
+        ours = "[mcp_servers.agent-memory]\n"
+        connected = config.read_text(encoding="utf-8").replace(ours, f"{ours}required = true\n")
+        config.write_text(connected, encoding="utf-8")
         listed = codex.trust_hooks(machine.home, machine.project)
         assert {hook["trustStatus"] for hook in listed} == {"trusted"}
         assert len(listed) == len(connect.TIMEOUTS)

@@ -452,3 +452,19 @@ def test_the_handler_takes_the_compiled_hook_and_notices_a_new_one(user: Path, t
     assert list((hook.parent / "__pycache__").glob("hook.*.pyc"))
     hook.write_text("import sys; print(__name__, sys.argv[1:])\n", encoding="utf-8")
     assert fire(command, b"{}").stdout == b"__main__ ['claude']\n"
+
+
+def test_a_projects_hooks_are_one_shell_line_since_copilot_runs_them_too_and_drops_args(
+    user: Path, project: Path
+) -> None:
+    run("project", project)
+    settings = json.loads((project / ".claude/settings.json").read_text(encoding="utf-8"))
+    handlers = [h for groups in settings["hooks"].values() for group in groups for h in group["hooks"]]
+    assert len(handlers) == len(connect.TIMEOUTS)
+    for handler in handlers:
+        assert "args" not in handler
+        said = subprocess.run(
+            ["sh", "-c", handler["command"]], input=b'{"a": true}', capture_output=True, check=False
+        )
+        assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")
+    assert run("project", project) == []

@@ -155,7 +155,13 @@ def endpoint() -> Iterator[StandIn]:
 
 def at(server: StandIn, model: str = "some-model", key: str | None = None) -> embed.Embedder:
     secret = SecretStr(key) if key else None
-    return embed.load(Settings(agent_memory_embedding_url=server.url, agent_memory_embedding_model=model, agent_memory_embedding_api_key=secret))
+    return embed.load(
+        Settings(
+            agent_memory_embedding_url=server.url,
+            agent_memory_embedding_model=model,
+            agent_memory_embedding_api_key=secret,
+        )
+    )
 
 
 def test_an_endpoint_is_asked_as_openai_would_be(endpoint: StandIn) -> None:

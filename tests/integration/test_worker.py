@@ -410,7 +410,8 @@ def test_the_process_finds_its_way_back_to_the_database(conn: Connection, databa
 
 def test_text_goes_on_while_the_endpoint_is_away(conn: Connection, database_url: str) -> None:
     nobody = "http://127.0.0.1:9/v1"
-    with running_worker(database_url, AGENT_MEMORY_EMBEDDING_URL=nobody, AGENT_MEMORY_EMBEDDING_MODEL="nomic-embed-text"):
+    endpoint = {"AGENT_MEMORY_EMBEDDING_URL": nobody, "AGENT_MEMORY_EMBEDDING_MODEL": "nomic-embed-text"}
+    with running_worker(database_url, **endpoint):
         for n in range(5):
             record_turn(conn, f"p{n}", f"Request number {n} of the shop")
             eventually(lambda n=n: count(conn, "mem_observations") == n + 1)  # type: ignore[misc]

@@ -207,6 +207,9 @@ def test_permission_requests_and_unknown_events_tell_nothing() -> None:
     assert events({"sessionId": SESSION, "toolName": "bash", "toolArgs": {}}, AT) == []  # preToolUse
     assert events(hook("SomethingNew"), AT) == []
     assert events({"sessionId": SESSION, "trigger": "auto"}, AT) == []
+    assert (
+        events({"sessionId": SESSION, "hookEventName": "UserPromptSubmit", "prompt": "VS Code's"}, AT) == []
+    )
 
 
 def test_what_is_missing_is_said_in_words() -> None:

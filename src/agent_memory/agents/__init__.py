@@ -57,16 +57,18 @@ class SessionFiles:
     patterns: tuple[str, ...]
     """What its files are called, as globs. The first agent of the table whose pattern fits has the file."""
     read: Read
+    of_session: Callable[[Path], list[Path]] = lambda path: [path] if path.is_file() else []
+    """A session's file with those that belong to it, its subagents' among them, as far as they are there."""
     offset_is_size: bool = True
     """A line's end counts bytes, so a file as long as its offset holds nothing new."""
 
 
 NORMALISERS: dict[str, Normaliser] = {
-    claude_payload.AGENT: claude_payload.events,
+    claude_payload.AGENT: vscode.shared(claude_payload.events),
     codex_payload.AGENT: codex_payload.events,
     gemini_payload.AGENT: gemini_payload.events,
     opencode_payload.AGENT: opencode_payload.events,
-    copilot_payload.AGENT: copilot_payload.events,
+    copilot_payload.AGENT: vscode.shared(copilot_payload.events),
     vscode.AGENT: vscode.events,
     cursor.AGENT: cursor.events,
     windsurf.AGENT: windsurf.events,
@@ -101,7 +103,7 @@ SESSION_FILES: dict[str, SessionFiles] = {
         offset_is_size=False,
     ),
     claude_payload.AGENT: SessionFiles(
-        claude_transcript.default_folder, ("*.jsonl",), claude_transcript.read
+        claude_transcript.default_folder, ("*.jsonl",), claude_transcript.read, claude_transcript.of_session
     ),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from agent_memory.journal.event import Event
 from agent_memory.journal.ingest import Counts, ingest
 from agent_memory.settings import Settings
 
+Told = Callable[[Sequence[Event]], None]
+
 log = logging.getLogger(__name__)
 
 BATCH_FILES = 500
@@ -38,14 +40,15 @@ NOT_THE_FILES_FAULT = (
 )
 
 
-def drain(conn: Connection, settings: Settings) -> Counts:
-    """Write every waiting file to the journal and delete it; set aside what cannot be read.
+def drain(conn: Connection, settings: Settings, told: Told = lambda _: None) -> Counts:
+    """Write every waiting file to the journal and delete it; set aside what cannot be read. `told` is called with the
+    events of each batch after its commit.
 
     Raises psycopg.OperationalError where the database is away: then the files wait.
     """
     total = Counts()
     for batch in _batches(spool.waiting()):
-        total += _drain_batch(conn, batch, settings)
+        total += _drain_batch(conn, batch, settings, told)
     return total
 
 
@@ -71,7 +74,7 @@ def events_of(agent: str, payload: dict[str, Any], at: datetime) -> list[Event]:
     return agents.normaliser(agent)(payload, at)
 
 
-def _drain_batch(conn: Connection, batch: Sequence[SpoolFile], settings: Settings) -> Counts:
+def _drain_batch(conn: Connection, batch: Sequence[SpoolFile], settings: Settings, told: Told) -> Counts:
     events: list[Event] = []
     read: list[Path] = []
     for file in batch:
@@ -97,11 +100,12 @@ def _drain_batch(conn: Connection, batch: Sequence[SpoolFile], settings: Setting
             return Counts()
         counts = Counts()
         for file in batch:  # one at a time finds the one at fault
-            counts += _drain_batch(conn, [file], settings)
+            counts += _drain_batch(conn, [file], settings, told)
         return counts
     for path in read:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
+    told(events)
     return counts
 
 

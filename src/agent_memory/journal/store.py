@@ -291,6 +291,16 @@ def save_transcript_offset(conn: Connection, path: str, agent: str, bytes_read: 
     )
 
 
+def recent_transcripts(conn: Connection, *, days: int) -> list[str]:
+    """The session files of the sessions that something happened in during the last days."""
+    rows = conn.execute(
+        "select distinct transcript_path from mem_sessions where transcript_path is not null"
+        " and last_event_at > now() - make_interval(days => %s)",
+        (days,),
+    )
+    return [row["transcript_path"] for row in rows]
+
+
 def session(conn: Connection, session_id: str) -> dict[str, Any] | None:
     return conn.execute(
         """

@@ -12,26 +12,27 @@ import json
 import logging
 import logging.handlers
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
-import psycopg
 import uvicorn
 import watchfiles
 from psycopg_pool import ConnectionPool
 
 from agent_memory import paths, settings
-from agent_memory.capture import spool
+from agent_memory.capture import reconcile, spool
 from agent_memory.capture.drain import drain
-from agent_memory.database import embedded, migrate, server
+from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
+from agent_memory.journal.event import Event
 from agent_memory.service import app, health
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 RETRY_FIRST, RETRY_MOST = 0.5, 10.0  # seconds between two tries while the database is away
 RESCAN = 5_000  # milliseconds after which the spool is looked at although nothing was told of it
 SETTLE = 20  # milliseconds without a new file before a batch is read
+TRANSCRIPT_SETTLES = 1.0  # seconds after a turn's end in which the agent writes the last of it into its file
 NOTICE_EVERY = 30.0  # seconds
 STOP_WITHIN = 10.0  # seconds that the worker gets to stop
 START_WITHIN = 60.0  # seconds
@@ -79,8 +81,10 @@ def serve(*, adopt: bool) -> None:
         with _tcp_socket(config) as tcp, _unix_socket() as unix, server.open_pool(conninfo, size=8) as pool:
             state = State(config, pool)
             stopping = threading.Event()
+            ended: queue.SimpleQueue[Path] = queue.SimpleQueue()
             threads = [
-                threading.Thread(name="spool", target=_drain_spool, args=(state, conninfo, stopping)),
+                threading.Thread(name="spool", target=_drain_spool, args=(state, conninfo, stopping, ended)),
+                threading.Thread(name="sessions", target=_reconcile, args=(state, conninfo, stopping, ended)),
                 threading.Thread(name="worker", target=_watch_over_worker, args=(state, conninfo, stopping)),
                 threading.Thread(name="notice", target=_keep_notice, args=(state, stopping)),
             ]
@@ -234,21 +238,47 @@ def _unix_socket() -> Iterator[socket.socket]:
             path.unlink(missing_ok=True)
 
 
-def _drain_spool(state: State, conninfo: str, stopping: threading.Event) -> None:
-    """Write what comes into the spool to the journal, for as long as the service lives."""
+def _drain_spool(
+    state: State, conninfo: str, stopping: threading.Event, ended: queue.SimpleQueue[Path]
+) -> None:
+    """Write what comes into the spool to the journal, for as long as the service lives; say which sessions ended."""
     for folder in (paths.spool_tmp(), paths.spool_new()):
         paths.make_private(folder)
 
-    def work(conn: psycopg.Connection[dict[str, object]]) -> None:
+    def told(events: Sequence[Event]) -> None:
+        for file in reconcile.ended(events):
+            ended.put(file)
+
+    def work(conn: Connection) -> None:
         spool.set_aside_abandoned()
-        drain(conn, state.settings)
+        drain(conn, state.settings, told)
         for _ in _spool_changes(stopping):
-            drain(conn, state.settings)
+            drain(conn, state.settings, told)
             ConnectionPool.check_connection(conn)  # a database that died while nothing came is started again
             if not paths.spool_new().exists():
                 return  # somebody took the folder away: watch the new one
 
     _with_database(work, "spool", state, conninfo, stopping)
+
+
+def _reconcile(
+    state: State, conninfo: str, stopping: threading.Event, ended: queue.SimpleQueue[Path]
+) -> None:
+    """Read the files of the sessions that went on while the service was away, and then of each one that ends a turn."""
+
+    def work(conn: Connection) -> None:
+        with conn.transaction():
+            due = reconcile.recent(conn)
+        while not stopping.is_set():
+            with contextlib.suppress(queue.Empty):
+                due.add(ended.get(timeout=TRANSCRIPT_SETTLES))
+                continue  # more may follow at once
+            if due:
+                done = reconcile.reconcile(conn, due, state.settings)
+                log.info("session files: %d read, new: %s", done.files - done.unchanged, done.stored)
+                due.clear()
+
+    _with_database(work, "sessions", state, conninfo, stopping)
 
 
 def _spool_changes(stopping: threading.Event) -> Iterator[None]:
@@ -269,7 +299,7 @@ def _spool_changes(stopping: threading.Event) -> Iterator[None]:
 
 
 def _with_database(
-    work: Callable[[psycopg.Connection[dict[str, object]]], None],
+    work: Callable[[Connection], None],
     name: str,
     state: State,
     conninfo: str,

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import agent_memory
 from agent_memory import paths
-from agent_memory.agents import json_text, settings_file
+from agent_memory.agents import entries, json_text, settings_file
 from agent_memory.agents.claude_code.payload import AGENT
 from agent_memory.agents.settings_file import Change
 from agent_memory.errors import AgentMemoryError
@@ -65,7 +65,7 @@ def changes(scope: Scope, project: Path, *, remove: bool = False) -> list[Change
     or understood.
     """
     settings, servers = _files(scope, project)
-    hook = partial(_hooked, settings)
+    hook = partial(_hooked, settings, in_project=scope == "project")
     serve = partial(_served, servers)
     if remove:
         return [
@@ -90,15 +90,17 @@ def _files(scope: Scope, project: Path) -> tuple[Path, Path]:
     return Path.home() / ".claude" / "settings.json", Path.home() / ".claude.json"
 
 
-def _handler(event: str) -> dict[str, Any]:
+def _handler(event: str, *, in_project: bool) -> dict[str, Any]:
+    """One shell line in a project's settings: Copilot CLI runs the hooks there too, but drops `args`, and a bare Python
+    with the payload as its program fails, upon which Copilot refuses the call."""
     hook = Path(agent_memory.__file__).with_name("hook.py")
     home = [] if _at_default_home() else [str(paths.home())]
-    handler = {
-        "type": "command",
-        "command": sys.executable,
-        "args": ["-I", "-S", "-c", RUN, str(hook), AGENT, *home],
-        "timeout": TIMEOUTS[event],
-    }
+    run: dict[str, Any] = (
+        {"command": entries.hook_command(AGENT)}
+        if in_project
+        else {"command": sys.executable, "args": ["-I", "-S", "-c", RUN, str(hook), AGENT, *home]}
+    )
+    handler = {"type": "command", **run, "timeout": TIMEOUTS[event]}
     # That a call begins is no reason to wait: its end is recorded for certain.
     return {**handler, "async": True} if event == "PreToolUse" else handler
 
@@ -115,14 +117,14 @@ def _at_default_home() -> bool:
     return paths.home() == Path.home() / ".agent-memory"
 
 
-def _hooked(path: Path, text: str) -> str:
+def _hooked(path: Path, text: str, *, in_project: bool) -> str:
     """The settings with our handlers, one for each event. One of ours that is there already is brought up to
     date in its place, so that what the user has arranged around it stays."""
     for place in reversed(_handlers(path, text)):
         if place[1] not in TIMEOUTS:  # an event that we have listened to once
             text = _without_handler(path, text, place)
     for event in TIMEOUTS:
-        handler = _handler(event)
+        handler = _handler(event, in_project=in_project)
         ours = [place for place in _handlers(path, text) if place[1] == event]
         for place in reversed(ours[1:]):
             text = _without_handler(path, text, place)

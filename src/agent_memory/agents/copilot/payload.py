@@ -53,7 +53,9 @@ def events(payload: dict[str, Any], at: datetime) -> list[Event]:
     Raises ValueError, in words for a person, where something is missing without which there is nothing to record.
     """
     name = _event_name(payload)
-    if name not in _BODIES:
+    if (
+        name not in _BODIES or "hookEventName" in payload
+    ):  # VS Code's, which runs these hooks too: see `vscode.shared`
         return []
     session_id = fields.text(payload, "session_id", "sessionId")
     subagent = fields.optional(payload, "agent_id", "agentId")

@@ -60,8 +60,8 @@ def _find_plain(source: Source) -> list[Span]:
 def redact_value(value: Any) -> Any:
     """A JSON value with every string in it redacted, keys too; the value itself is not changed.
 
-    A key that names a secret gives its string (or list of strings) away whatever it looks like, unless it is a reference
-    such as `$TOKEN`. Numbers, booleans and None stay.
+    A key that names a secret gives its string (or list of strings) away whatever it looks like, unless it is a
+    reference such as `$TOKEN`. Numbers, booleans and None stay.
     """
     result: list[Any] = [None]
     # A list of work, not recursion: how deep JSON nests is for whoever sent it to say.

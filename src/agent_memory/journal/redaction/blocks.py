@@ -13,33 +13,36 @@ RANK = 1
 
 NEEDLES = (b"private", b"secret", b"kty")
 
-PRIVATE_TAG = re.compile(r"<(?P<end>/?)private(?:\s[^<>]{0,200})?>", re.IGNORECASE)
+PRIVATE_TAG = re.compile(
+    r"(?:<|\\u003c)(?P<end>(?:\\?/)?)private(?:\s[^<>]{0,200}?)?(?:>|\\u003e)", re.IGNORECASE
+)
 
 PEM_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----", re.IGNORECASE)
 PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----", re.IGNORECASE)
 LONGEST_PEM = 32_768  # characters; an RSA key of 16,384 bits has 13,000
 # What a key's text is made of, also numbered, quoted, indented, in a diff, or with its line ends escaped.
-PEM_LINE = r"""(?:[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>*\#"'(]{0,3}[ \t]*
-        (?:[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]{1,15}={1,2}|(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset):[^\n\\]{0,200}|=[A-Za-z0-9+/]{4})?
-        ["'+),;]{0,4}[ \t]*)"""
-PEM_LAST = r"(?:[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>*\#\"']?[ \t]*(?=[a-z]*[A-Z0-9+/])[A-Za-z0-9+/]{1,15})"
+PEM_MARGIN = r"""[ \t]*+(?:\d{1,6}[→\t:|])?+[ \t]*+[+\-|>*\#"'(]{0,3}+[ \t]*+"""
+PEM_LINE = rf"""(?:{PEM_MARGIN}
+        (?:[A-Za-z0-9+/]{{16,}}={{0,2}}|[A-Za-z0-9+/]{{1,15}}={{1,2}}|=[A-Za-z0-9+/]{{4}}
+          |(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset):[^\n\\]{{0,200}})?
+        ["'+),;]{{0,4}}+[ \t]*+)"""
+PEM_LAST = rf"(?:{PEM_MARGIN}(?=[a-z]*[A-Z0-9+/])[A-Za-z0-9+/]{{1,15}})"
 LINE_END = r"""(?:\r?\n|\\{1,6}r\\{1,6}n|\\{1,6}n|\\{1,6}\r?\n)"""
 PEM_REST = re.compile(
     rf"{LINE_END}?(?:{PEM_LINE}{LINE_END}){{0,400}}+(?:{PEM_LINE}(?=\s|\\|\Z))?(?:{PEM_LAST}(?=\s|\\|\Z))?",
     re.VERBOSE,
 )
-PEM_BODY = re.compile(r"[ \t]*(?:\d{1,6}[→\t:|])?[ \t]*[+\-|>]?[ \t]*[A-Za-z0-9+/=]{16,80}\r?$")
-
-PEM_BODY_LINE = re.compile(r"[A-Za-z0-9+/]{16}")
+PEM_BODY = re.compile(rf"{PEM_MARGIN}[A-Za-z0-9+/=]{{16,80}}\r?$", re.VERBOSE)
+BASE64 = re.compile(r"[A-Za-z0-9+/]{16}")
 
 PUTTY = re.compile(r"Private-Lines: \d+\s+(?P<secret>(?:[A-Za-z0-9+/=]+\s+){1,100}Private-(?:MAC|Hash): \w+)")
 
 SECRET_MANIFEST = re.compile(r"""kind\\{0,3}["']?[ \t]*:[ \t]*\\{0,3}["']?Secret\b""")
-DOCUMENT_END = re.compile(r"^\s*(?:\d+[→\t])?---", re.MULTILINE)
-DATA = re.compile(r"^(?:[ \t]*\d+[→\t])?[+-]?(?P<indent>[ \t]*)(?:data|stringData):[ \t]*$", re.MULTILINE)
-DATA_LINE = re.compile(
-    r"""\n(?:[ \t]*\d+[→\t])?[+-]?(?P<indent>[ \t]*)(?:(?P<key>[\w.\-"']+):(?:[ \t]+(?P<value>\S[^\n]*?))?|(?P<more>\S[^\n]*?))[ \t]*\r?(?=\n|\Z)"""
-)
+DOCUMENT_END = re.compile(r"^[ \t]*+(?:\d++[→\t])?+---", re.MULTILINE)
+LINE_MARGIN = r"(?:[ \t]*+\d++[→\t])?+[+-]?+(?P<indent>[ \t]*+)"
+DATA = re.compile(rf"^{LINE_MARGIN}(?:data|stringData):[ \t]*+$", re.MULTILINE)
+DATA_LINE = re.compile(rf"\n{LINE_MARGIN}(?:[\w.\-\"']++:(?:[ \t]++|$))?+(?P<value>[^\n]*+)", re.MULTILINE)
+BLOCK_SIGNS = ("|", "|-", ">", ">-", "{}")
 DATA_OBJECT = re.compile(r"""\\{0,3}"(?:data|stringData)\\{0,3}"\s*:\s*\{(?P<fields>[^{}]{0,60000})\}""")
 FIELD = re.compile(r"""\\{0,3}"[\w.\-]+\\{0,3}"\s*:\s*(?P<quote>\\{0,3}")(?P<value>[^"\\]{1,60000})""")
 
@@ -65,8 +68,7 @@ def find_private(text: str) -> Iterator[Span]:
 def find(source: Source) -> Iterator[Span]:
     low, text = source.low, source.text
     if b"private" in low:
-        if b"<private" in low:
-            yield from find_private(text)
+        yield from find_private(text)
         if b"private key" in low:
             yield from _pem(text)
         if b"private-lines" in low:
@@ -85,12 +87,12 @@ def _pem(text: str) -> Iterator[Span]:
         next_begin = text.find("-----BEGIN ", begin.end(), begin.end() + LONGEST_PEM)
         limit = next_begin if next_begin >= 0 else begin.end() + LONGEST_PEM
         end = PEM_END.search(text, begin.end(), limit)
-        if end and PEM_BODY_LINE.search(text, begin.end(), end.start()):
+        if end and BASE64.search(text, begin.end(), end.start()):
             done = end.end()
         else:
             rest = PEM_REST.match(text, begin.end())
             done = begin.end() + len(rest[0].rstrip()) if rest else begin.end()
-        if PEM_BODY_LINE.search(text, begin.end(), done):  # A constant in code has no body.
+        if BASE64.search(text, begin.end(), done):  # A constant in code has no body.
             yield Span(begin.start(), done, "private-key", RANK)
     # The end of a key whose beginning was cut off.
     for end in PEM_END.finditer(text, done):
@@ -126,9 +128,8 @@ def _manifests(text: str) -> Iterator[Span]:
 def _data_lines(text: str, data: re.Match[str], end: int) -> Iterator[Span]:
     at = data.end()
     while (line := DATA_LINE.match(text, at, end)) and len(line["indent"]) > len(data["indent"]):
-        which = "value" if line["key"] else "more"
-        value = (line[which] or "").strip("\"'")
-        if value and value not in ("|", "|-", ">", ">-", "{}") and is_literal(value):
-            start = line.start(which) + line[which].index(value)
+        value = line["value"].strip(" \t\r\"'")
+        if value and value not in BLOCK_SIGNS and is_literal(value):
+            start = line.start("value") + line["value"].index(value)
             yield Span(start, start + len(value), "kubernetes-secret", RANK)
         at = line.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from binascii import Error, a2b_base64
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 
 from agent_memory.journal.redaction.spans import Source, Span, class_table, runs
@@ -20,7 +21,9 @@ URL_SAFE = bytes.maketrans(b"-_", b"+/")
 CUT = re.compile(
     r"""[\\"'](?<=[\w+/=.-]{4}.)
         (?:(?<=\\)\r?\n[ \t]*
-          |(?:(?<=(")) | (?<=(')))[ \t]*(?:[+.&][ \t]*(?:\\?\r?\n[ \t]*)?|\\?\r?\n[ \t]*(?:[+.&][ \t]*)?)(?:(?(1)"|(?(2)')))
+          |(?:(?<=(")) | (?<=(')))
+           [ \t]*(?:[+.&][ \t]*(?:\\?\r?\n[ \t]*)?|\\?\r?\n[ \t]*(?:[+.&][ \t]*)?)
+           (?:(?(1)"|(?(2)')))
         )(?=[\w+/=.-]{4})""",
     re.VERBOSE,
 )
@@ -73,21 +76,19 @@ def find_cut(source: Source, find: Callable[[Source], list[Span]]) -> Iterator[S
 
 def _in_window(text: str, cuts: list[re.Match[str]], find: Callable[[Source], list[Span]]) -> Iterator[Span]:
     begin, end = max(0, cuts[0].start() - AROUND), min(len(text), cuts[-1].end() + AROUND)
-    pieces, origins, at = [], [], begin  # origins: (place in the joined text, the same place in the text)
-    length = 0
+    pieces: list[str] = []
+    # Where each piece begins, in the text put together and in the text as it is.
+    joined, original = [0], [begin]
     for cut in cuts:
-        origins.append((length, at))
-        pieces.append(text[at : cut.start()])
-        length += cut.start() - at
-        at = cut.end()
-    origins.append((length, at))
-    pieces.append(text[at:end])
+        pieces.append(text[original[-1] : cut.start()])
+        joined.append(joined[-1] + len(pieces[-1]))
+        original.append(cut.end())
+    pieces.append(text[original[-1] : end])
 
     def origin(place: int) -> int:
-        joined, original = max(pair for pair in origins if pair[0] <= place)
-        return original + place - joined
+        piece = bisect_right(joined, place) - 1
+        return original[piece] + place - joined[piece]
 
-    joints = [joined for joined, _ in origins[1:]]
     for span in find(Source("".join(pieces))):
-        if any(span.start < joint < span.end for joint in joints):
+        if bisect_right(joined, span.start) < bisect_left(joined, span.end):  # It goes over a cut.
             yield Span(origin(span.start), origin(span.end - 1) + 1, span.kind, span.rank)

@@ -36,7 +36,7 @@ BARE_CHARACTER = r"""(?:[^\s"'`<>|\\;&,\x00-\x1f]
     |\\[!$&@\#%^*()])"""
 BARE = re.compile(rf"{BARE_CHARACTER}{{1,{JUDGED}}}", re.VERBOSE)
 BARE_REST = re.compile(rf"{BARE_CHARACTER}*", re.VERBOSE)
-# The next field of a query or a form. Outside a URL it has to look like a name: generated passwords hold "&" and "=" too.
+# The next field of a query or a form. Outside a URL it has to look like a name: passwords hold "&" and "=" too.
 NEXT_PARAMETER = re.compile(r"&[\w.\-\[\]%]{1,60}=")
 NEXT_FIELD = re.compile(r"&[a-z][a-z_]{3,30}=")
 QUERY_BEFORE = re.compile(r"[?&][^\s\"'`<>]*$")

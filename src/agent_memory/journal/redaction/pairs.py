@@ -48,7 +48,7 @@ HEADER = re.compile(r"(?:x-|api-key|private-token|apikey)", re.IGNORECASE)
 SET_BEFORE = re.compile(r"(?:^|\s)(?:ENV|ARG|set|SET|setx|setenv|put|add)\s+$")
 LOGIN_BEFORE = re.compile(r"(?:^|\s)login\s+\S+\s+$")
 SQL_BEFORE = re.compile(r"\b(?:user|role|login|with|set|alter|create|encrypted|for)\b[^\n;]*$", re.IGNORECASE)
-LINE_BEFORE = re.compile(r"[ \t]*(?:\d+[→\t:])?[ \t]*[+-]?[ \t]*(?:- )?[ \t]*[\"']?$")
+LINE_BEFORE = re.compile(r"[ \t]*+(?:\d+[→\t:])?+[ \t]*+(?:[+-][ \t]*+)?+(?:-[ \t]++)?+[\"']?$")
 SENTENCE_AFTER = re.compile(r"[ \t]+[a-z]{2,}\b(?![./=:-])")
 
 

@@ -31,7 +31,8 @@ WEBHOOK = re.compile(
 
 AUTHORIZATION = re.compile(
     r"""orization\\{0,6}["'`]?\]?[ \t]*(?:=>|[:=,])[ \t]*(?:[fFbBrR]{0,2}\\{0,6}["'`])?[ \t]*
-        (?:(?P<scheme>bearer|basic|token|apikey|api-key|key|digest|jwt|ssws|geniekey|splunk|bot|oauth|negotiate|discogs)(?:[ \t]+|=))?""",
+        (?:(?P<scheme>bearer|basic|token|apikey|api-key|key|digest|jwt|ssws|geniekey|splunk|bot|oauth|negotiate)
+          (?:[ \t]+|=))?""",
     re.VERBOSE | re.IGNORECASE,
 )
 BEARER = re.compile(r"""bearer\\{0,6}["'`]?[ \t]*[:= ][ \t]*(?:\\{0,6}["'`])?""", re.IGNORECASE)

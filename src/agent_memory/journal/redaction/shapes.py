@@ -1,7 +1,7 @@
 """The shapes of the providers' keys and tokens, as they publish them: a prefix, then a random body.
 
-Bodies may be shorter than issued ones: half a token in a cut output is still nobody's business, and no ordinary text has
-these prefixes before a random body.
+Bodies may be shorter than issued ones: half a token in a cut output is still nobody's business, and no ordinary text
+has these prefixes before a random body.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ SHAPES = (
     Shape("asana-token", "1/ 2/", rf"\d{{12,}}(?:/\d{{12,}})?:{HEX}{{32}}"),
     Shape("figma-token", "figd_ figu_", f"{WORD}{{30,}}"),
     Shape("contentful-token", "CFPAT-", f"{WORD}{{40,}}"),
-    Shape("typeform-token", "tfp_", rf"[\w.\-]{{40,}}"),
+    Shape("typeform-token", "tfp_", r"[\w.\-]{40,}"),
     Shape("clickup-token", "pk_", r"\d{8,9}_[A-Za-z0-9]{32}"),
     Shape("adobe-secret", "p8e-", f"{ALNUM}{{32}}(?!{ALNUM})"),
     Shape("pinterest-token", "pina_", f"{WORD}{{40,}}"),
@@ -197,7 +197,7 @@ SHAPES = (
     Shape("grafana-token", "glsa_", rf"{ALNUM}{{28,}}(?:_{HEX}{{8}})?"),
     Shape("grafana-token", "glc_", f"{B64}{{32,}}={{0,3}}"),
     Shape("new-relic-key", "NRAK- NRII- NRRA- NRJS-", f"{WORD}{{18,}}"),
-    Shape("dynatrace-token", "dt0c01. dt0s01. dt0s16.", rf"[A-Z0-9]{{20,}}\.[A-Z0-9]{{40,}}"),
+    Shape("dynatrace-token", "dt0c01. dt0s01. dt0s16.", r"[A-Z0-9]{20,}\.[A-Z0-9]{40,}"),
     Shape("honeycomb-key", "hcaik_ hcxik_ hcaic_", "[a-z0-9]{40,}"),
     Shape("posthog-key", "phx_", f"{ALNUM}{{30,}}"),
     Shape("logfire-token", "pylf_v", rf"\d_[a-z]+_{ALNUM}{{30,}}"),

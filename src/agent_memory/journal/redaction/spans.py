@@ -81,7 +81,8 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def without(text: str, spans: Iterable[Span]) -> str:
-    pieces, at = [], 0
+    pieces: list[str] = []
+    at = 0
     for span in merged(spans):
         pieces += (text[at : span.start], MARKER, span.kind, "]")
         at = span.end

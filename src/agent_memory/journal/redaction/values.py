@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 
 from agent_memory.journal.redaction.literals import Place
-from agent_memory.journal.redaction.names import Weight
+from agent_memory.journal.redaction.names import Weight, words
 from agent_memory.journal.redaction.spans import MARKER
 
 # What stands for a value that is elsewhere.
 REFERENCE = re.compile(
     r"""\$(?:[A-Za-z_]\w*(?:$|\[|->|::|\.)|\d$|[({].*)
-      | [$\#@%]?\{.*\}$ | \{[{%].* | %(?:[sdr]|\(\w+\)[sdr]|\w+%)$ | @\w+@$ | <[^<>]*>$ | \[[\w .-]*\]$ | &(?:lt|\#x?3[Cc]);
+      | [$\#@%]?\{.*\}$ | \{[{%].* | %(?:[sdr]|\(\w+\)[sdr]|\w+%)$ | @\w+@$
+      | <[^<>]*>$ | &(?:lt|\#x?3[Cc]); | \[[\w .-]*\]$
       | !(?:vault|Ref|Sub|GetAtt|ImportValue|secret|env_var|env|include)\b
       | (?:process\.env|os\.environ|os\.getenv|env|secrets|vars?|local|data|module|self|this|config|settings|args|req
           |request|ctx|props|state|params?|options?|opts|inputs?|github|event|context)[.\[(]
@@ -66,13 +67,13 @@ ABOUT_A_SECRET = re.compile(
 WORDS_AND_A_NUMBER = re.compile(r"[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[-_.: ]?\d{0,4}$")
 LABEL = re.compile(r"[A-Z][a-zà-ÿ]+$|[A-Z][A-Z_]+$")
 GRAPHQL_TYPE = re.compile(r"[A-Z]\w*!$")
-COMMON = frozenset(
+COMMON = words(
     """string text required optional hidden basic default enabled disabled invalid missing empty wrong field input
     outlined none null true false bearer plain md5 sha256 bcrypt ldap local object array number boolean credentials
     account accepted allowed auto never always manual current new old change reset forgot confirm repeat show hide email
     username user login the a an is was and or to for of in it that this not with must can will should option options
     flag flags argument arguments value if from when expired failed valid incorrect rejected only used given set unset
-    stored sent read needs takes one two see policy prompt prompts inherit write keyword identifier""".split()  # noqa: SIM905
+    stored sent read needs takes one two see policy prompt prompts inherit write keyword identifier"""
 )
 MESSAGE = re.compile(
     r"\b(?:password|passwort|must|enter|your|required|invalid|please|field|forgot|reset|confirm|characters|should|cannot"
