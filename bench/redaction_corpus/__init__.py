@@ -14,6 +14,8 @@ from bench.redaction_corpus.carriers import CARRIERS, Planted, fits, plant
 from bench.redaction_corpus.harmless import HARMLESS
 from bench.redaction_corpus.secrets import KINDS, make
 
+__all__ = ["Corpus", "Planted", "corpus"]
+
 SEEDS = {"dev": 20260301, "test": 77003}
 OFTEN = {"password": 12, "private-key": 25}
 """Kinds with few carriers, or of many forms, come this many times for each carrier."""

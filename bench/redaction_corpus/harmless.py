@@ -94,7 +94,7 @@ def git_log(rng: Random) -> str:
 @harmless()
 def git_diff(rng: Random) -> str:
     index = f"{some_hex(rng, 11)}..{some_hex(rng, 11)}"
-    return f"diff --git a/auth/token.py b/auth/token.py\nindex {index} 100644\n--- a/auth/token.py\n+++ b/auth/token.py\n"
+    return f"diff --git a/auth/token.py b/auth/token.py\nindex {index} 100644\n--- a/auth/token.py"
 
 
 @harmless()
@@ -174,7 +174,8 @@ def package_lock(rng: Random) -> str:
     name, version = rng.choice(names), f"{rng.randint(0, 9)}.{rng.randint(0, 20)}.{rng.randint(0, 9)}"
     return (
         f'    "node_modules/{name}": {{\n      "version": "{version}",\n'
-        f'      "resolved": "https://npm.acme.test/{name}/-/{name}-{version}.tgz",\n      "integrity": "{sha512(rng)}",\n'
+        f'      "resolved": "https://npm.acme.test/{name}/-/{name}-{version}.tgz",\n'
+        f'      "integrity": "{sha512(rng)}",\n'
         f'      "dependencies": {{ "js-tokens": "^{version}", "token-types": "~{version}" }}\n    }},'
     )
 
@@ -183,7 +184,8 @@ def package_lock(rng: Random) -> str:
 def yarn_lock(rng: Random) -> str:
     name = rng.choice(WORDS)
     return (
-        f'{name}@^1.2.3:\n  version "1.2.9"\n  resolved "https://npm.acme.test/{name}/-/{name}-1.2.9.tgz#{some_hex(rng, 40)}"\n'
+        f'{name}@^1.2.3:\n  version "1.2.9"\n'
+        f'  resolved "https://npm.acme.test/{name}/-/{name}-1.2.9.tgz#{some_hex(rng, 40)}"\n'
         f"  integrity {sha512(rng)}\n"
     )
 
@@ -283,7 +285,7 @@ def css(rng: Random) -> str:
 @harmless()
 def log(rng: Random) -> str:
     return (
-        f"2026-03-01T12:00:0{rng.randint(0, 9)}Z INFO auth: issued token kid={some_hex(rng, 8)} user={rng.randint(1, 9999)} "
+        f"2026-03-01T12:00:0{rng.randint(0, 9)}Z INFO auth: issued token kid={some_hex(rng, 8)} "
         f"trace_id={some_hex(rng, 32)} span_id={some_hex(rng, 16)} ttl=3600"
     )
 

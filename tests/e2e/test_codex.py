@@ -283,6 +283,24 @@ def test_the_hash_that_tells_whether_a_hook_is_trusted_is_codexs(recorded: Recor
         assert connect.note() is None
 
 
+def test_reading_the_rollouts_afterwards_adds_what_was_missing_and_doubles_nothing(
+    recorded: Recorded,
+) -> None:
+    machine, sessions = recorded.machine, str(recorded.machine.home / ".codex" / "sessions")
+    before = machine.rows("select session_id, id, text from mem_user_prompts order by 1, 2")
+    for _ in range(2):
+        machine.run("backfill", sessions)
+        rows = machine.rows("select tool_use_id, success from mem_tool_calls")
+        assert Counter(row["tool_use_id"] for row in rows) == Counter(list(calls(recorded.told)))
+        assert all(row["success"] is not None for row in rows)
+        assert machine.rows("select session_id, id, text from mem_user_prompts order by 1, 2") == before
+        said = machine.rows("select text, usage from mem_assistant_messages where kind = 'message'")
+        assert Counter(row["text"] for row in said) == Counter(
+            event.body.text for event in recorded.told if isinstance(event.body, AssistantMessage)
+        )
+        assert all(row["usage"]["output_tokens"] == 20 for row in said)
+
+
 def test_an_untrusted_hook_does_not_run_and_we_know_it(client: Path) -> None:
     with installed({"harbour.md": "Mary\n"}) as machine:
         machine.run("connect", "codex")

@@ -80,7 +80,7 @@ class Memory:
             self._close()
             raise AgentMemoryError(
                 f"The memory's database went away: {str(error).strip() or type(error).__name__}.",
-                "Try again; if it stays away, ask the user to run: agent-memory doctor",
+                "Try again; if it stays away, ask the user to run: agent-memory status",
             ) from error
 
     def _try(self, operation: Callable[[Connection, int], T]) -> T:

@@ -74,7 +74,7 @@ def find(source: Source) -> Iterator[Span]:
         if b"private-lines" in low:
             for match in PUTTY.finditer(text):
                 yield Span(*match.span("secret"), "private-key", RANK)
-    if b"secret" in low and b"kind" in low:
+    if source.hits(b"secret") and b"kind" in low:
         yield from _manifests(text)
     if b"kty" in low:
         for match in JSON_WEB_KEY.finditer(text):

@@ -19,7 +19,7 @@ URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 # `ghp_abc\` at a line's end, `"ghp_abc" + "def"`, `"ghp_abc"` above `"def"`: a literal that goes on.
 CUT = re.compile(
-    r"""[\\"'](?<=[\w+/=.-]{4}.)
+    r"""[\\"'](?=[ \t\r\n+.&\\])(?<=[\w+/=.-]{4}.)
         (?:(?<=\\)\r?\n[ \t]*
           |(?:(?<=(")) | (?<=(')))
            [ \t]*(?:[+.&][ \t]*(?:\\?\r?\n[ \t]*)?|\\?\r?\n[ \t]*(?:[+.&][ \t]*)?)

@@ -44,6 +44,9 @@ VALUE_FIELD = re.compile(
     r"""\\{0,6}["']?[,\s]{1,200}\\{0,6}["']?value\\{0,6}["']?[ \t]*[:=][ \t]*""", re.IGNORECASE
 )
 
+BEGINS_FIELD = frozenset("\\\"',\r\n")
+BEGINS_JOINT = frozenset("\\\"'`:=>%→(, \t\r\n")
+
 HEADER = re.compile(r"(?:x-|api-key|private-token|apikey)", re.IGNORECASE)
 SET_BEFORE = re.compile(r"(?:^|\s)(?:ENV|ARG|set|SET|setx|setenv|put|add)\s+$")
 LOGIN_BEFORE = re.compile(r"(?:^|\s)login\s+\S+\s+$")
@@ -61,7 +64,10 @@ def find(source: Source) -> Iterator[Span]:
                 continue
             rest = REST_OF_NAME.match(text, hit)
             done = end = rest.end() if rest else hit
-            field = VALUE_FIELD.match(text, end)
+            sign = text[end : end + 1]
+            if sign not in BEGINS_JOINT:
+                continue
+            field = VALUE_FIELD.match(text, end) if sign in BEGINS_FIELD else None
             joint = None if field else JOINT.match(text, end)
             if not field and not joint:
                 continue

@@ -207,24 +207,19 @@ SHAPES = (
     Shape("jwt", "eyJ", rf"{WORD}{{10,}}\.{WORD}{{10,}}(?:\.{WORD}*){{0,3}}(?<!\.)"),
 )
 
-# Bodies of base64 and the like, in which a run of token characters may begin far from the prefix.
-BROKEN_SHAPES = (  # (kind, its lower-case beginning, all of it)
+# Bodies of base64, in which a run of token characters may begin far from the prefix: (kind, its beginning, all of it).
+BROKEN_SHAPES = (
     (
         "fly-token",
         b"fm2_",
-        re.compile(r"(?:FlyV1 )?fm2_[A-Za-z0-9+/]{40,}={0,3}(?:,fm2_[A-Za-z0-9+/]{40,}={0,3})*"),
+        re.compile(r"fm2_[A-Za-z0-9+/]{40,}={0,3}(?:,fm2_[A-Za-z0-9+/]{40,}={0,3})*"),
     ),
     ("aws-bedrock-key", b"absk", re.compile(r"(?<![A-Za-z0-9])ABSK[A-Za-z0-9+/]{60,}={0,2}")),
-    ("password-hash", b"$2", re.compile(r"\$2[abxy]\$\d\d\$[./A-Za-z0-9]{50,53}")),
-    ("password-hash", b"$6$", re.compile(r"\$6\$(?:rounds=\d+\$)?[./A-Za-z0-9]{2,16}\$[./A-Za-z0-9]{60,86}")),
-    (
-        "password-hash",
-        b"$y$",
-        re.compile(r"\$y\$[./A-Za-z0-9]{2,8}\$[./A-Za-z0-9]{2,90}\$[./A-Za-z0-9]{40,43}"),
-    ),
-    (
-        "password-hash",
-        b"$argon2",
-        re.compile(r"\$argon2(?:id|i|d)\$v=\d+\$[\w=,]{5,40}\$[A-Za-z0-9+/]{8,90}\$[A-Za-z0-9+/]{16,90}"),
-    ),
+)
+PASSWORD_HASH = re.compile(
+    r"""\$(?:2[abxy]\$\d\d\$[./A-Za-z0-9]{50,53}
+        |6\$(?:rounds=\d+\$)?[./A-Za-z0-9]{2,16}\$[./A-Za-z0-9]{60,86}
+        |y\$[./A-Za-z0-9]{2,8}\$[./A-Za-z0-9]{2,90}\$[./A-Za-z0-9]{40,43}
+        |argon2(?:id|i|d)\$v=\d+\$[\w=,]{5,40}\$[A-Za-z0-9+/]{8,90}\$[A-Za-z0-9+/]{16,90})""",
+    re.VERBOSE,
 )

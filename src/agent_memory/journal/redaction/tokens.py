@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from agent_memory.journal.redaction.shapes import BROKEN_SHAPES, SHAPES
+from agent_memory.journal.redaction.shapes import BROKEN_SHAPES, PASSWORD_HASH, SHAPES
 from agent_memory.journal.redaction.spans import Source, Span, class_table, runs
 
 RANK = 2
@@ -73,11 +73,11 @@ def find(source: Source) -> Iterator[Span]:
     """Only the surroundings of runs of 20 and more token characters are looked at: one in 1,000 characters of code."""
     text, done = source.text, 0
     for kind, needle, pattern in BROKEN_SHAPES:
-        if needle[:1] == b"$" and b"$" not in source.raw:
-            continue
         for hit in source.hits(needle):
             if match := pattern.match(text, hit):
                 yield Span(hit, match.end(), kind, RANK)
+    for match in PASSWORD_HASH.finditer(text):
+        yield Span(*match.span(), "password-hash", RANK)
     for start, end in runs(source.raw.translate(TOKEN_BYTES), SHORTEST_RUN):
         at = max(start - REACH, done)
         if at == 0 and (found := PREFIX_AT_START.match(text)) and (span := _token(text, 0, found["prefix"])):
