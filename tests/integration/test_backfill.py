@@ -17,6 +17,7 @@ from agent_memory.capture.backfill import backfill, find
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import store
+from agent_memory.journal.event import ToolCall
 from agent_memory.journal.ingest import Counts, ingest
 
 
@@ -162,3 +163,43 @@ def test_every_shared_hook_payload_of_claude_is_stored_or_known_not_to_be(
     prompts = {(p["prompt_id"], p["prompt"]) for p in payloads if p["hook_event_name"] == "UserPromptSubmit"}
     assert len(rows(conn, "mem_user_prompts")) == len(prompts)
     assert {row["prompt_id"] for row in stored} <= {row["id"] for row in rows(conn, "mem_user_prompts")}
+
+
+def test_all_shared_data_goes_in_twice_and_every_line_is_accounted_for(
+    conn: Connection, shared_data: Path
+) -> None:
+    report = run(conn, shared_data)
+    lines = 0
+    for file in find([shared_data]):
+        content = file.read_bytes()
+        lines += content.count(b"\n") + (not content.endswith(b"\n"))
+    assert report.lines == lines
+    assert report.unreadable == {}
+    # A line may tell several things, but never nothing.
+    assert report.told.total() >= lines
+    agents_stored = Counter(row["agent"] for row in rows(conn, "mem_sessions"))
+    assert set(agents_stored) == {"claude", "codex", "copilot"}
+    counts = store.counts(conn)
+    print(f"\n{report.files} files, {lines} lines: {counts}")
+    for why, count in report.told.most_common():
+        print(f"{count:>7} {why}")
+    conn.execute("delete from mem_transcripts")
+    assert run(conn, shared_data).stored == Counts()
+    assert store.counts(conn) == counts
+
+
+# OpenCode's recording is of calls to a plugin's functions; what our plugin makes of them is tested with the plugin.
+@pytest.mark.parametrize("agent", ["claude_code", "codex", "gemini_cli", "copilot_cli"])
+def test_every_shared_hook_payload_is_read_and_every_call_in_it_stored(
+    conn: Connection, shared_data: Path, agent: str
+) -> None:
+    (file,) = shared_data.glob(f"{agent}_*/hook_payloads.jsonl")
+    read = agents.normaliser(agent.partition("_")[0])
+    called: set[tuple[str, str]] = set()
+    for line in file.read_text(encoding="utf-8").split("\n")[:-1]:
+        record = json.loads(line)
+        events = read(record["stdin"], datetime.fromtimestamp(record["t"], UTC))
+        called |= {(e.session_id, e.body.tool_use_id) for e in events if isinstance(e.body, ToolCall)}
+        ingest(conn, events, settings.load())
+    assert called
+    assert {(r["session_id"], r["tool_use_id"]) for r in rows(conn, "mem_tool_calls")} == called

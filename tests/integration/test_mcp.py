@@ -270,7 +270,7 @@ def test_a_database_that_stays_away_is_an_error_with_a_remedy(memory: Memory) ->
     def work(conn: psycopg.Connection[dict[str, Any]], _: int) -> None:
         conn.execute("select pg_terminate_backend(pg_backend_pid())")
 
-    with pytest.raises(Exception, match="agent-memory doctor"):
+    with pytest.raises(Exception, match="agent-memory status"):
         memory.run(work)
 
 

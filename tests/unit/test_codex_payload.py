@@ -66,10 +66,17 @@ def test_an_event_says_where_and_when_and_by_whom() -> None:
     )
 
 
-def test_a_subagents_task_is_no_persons_prompt_and_its_file_is_not_the_sessions() -> None:
+def test_a_subagents_task_is_no_persons_prompt() -> None:
     (event,) = told("UserPromptSubmit", prompt="Scout", agent_id="a1", agent_type="default")
     assert event.body == Prompt(text="Scout", kind="subagent")
-    assert (event.subagent_id, event.subagent_type, event.transcript_path) == ("a1", "default", None)
+    assert (event.subagent_id, event.subagent_type) == ("a1", "default")
+
+
+def test_a_subagents_end_names_its_own_file() -> None:
+    end = {"agent_id": "a1", "agent_type": "default", "agent_transcript_path": "/a.jsonl"}
+    message, turn_end = told("SubagentStop", last_assistant_message="Seven.", **end)
+    assert (message.body, turn_end.body) == (AssistantMessage(text="Seven."), TurnEnd())
+    assert {event.transcript_path for event in (message, turn_end)} == {"/a.jsonl"}
 
 
 def test_a_session_starts_and_ends() -> None:

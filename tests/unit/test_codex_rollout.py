@@ -287,7 +287,7 @@ def test_rollouts_of_early_2026_are_read_too() -> None:
     ],
 )
 def test_a_broken_record_is_counted_and_nothing_more(record: dict[str, Any]) -> None:
-    assert records.Rollout().read(record) == ([], [MALFORMED])
+    assert records.Rollout("/r.jsonl").read(record) == ([], [MALFORMED])
 
 
 def test_a_kind_that_is_not_known_is_counted() -> None:
@@ -336,8 +336,15 @@ def test_a_subagents_file_tells_of_the_subagent_in_its_session() -> None:
     (session,) = {event.session_id for event in events}
     (subagent,) = {event.subagent_id for event in events}
     assert session == next(iter(transcript.read(MAIN))).events[0].session_id != subagent
-    assert {(event.subagent_type, event.transcript_path) for event in events} == {("default", None)}
+    assert {(event.subagent_type, event.transcript_path) for event in events} == {("default", str(SCOUT))}
     assert not any(isinstance(event.body, SessionStart) for event in events)
+
+
+def test_a_sessions_files_are_its_own_and_its_subagents() -> None:
+    assert transcript.of_session(MAIN) == [MAIN, SCOUT]
+    assert transcript.of_session(PLAIN) == [PLAIN]
+    assert transcript.of_session(SCOUT) == [SCOUT]
+    assert transcript.of_session(PLAIN.with_name("rollout-gone.jsonl")) == []
 
 
 def test_the_tally_counts_what_was_told_and_what_was_not() -> None:

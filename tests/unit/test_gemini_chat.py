@@ -166,7 +166,7 @@ def test_a_broken_record_is_counted_and_nothing_more(broken: dict[str, Any]) -> 
 
 
 def test_a_message_before_its_session_is_none() -> None:
-    assert records.Chat().read(message("m1", "user", "hi")) == ([], [records.NO_SESSION])
+    assert records.Chat("/c.jsonl").read(message("m1", "user", "hi")) == ([], [records.NO_SESSION])
 
 
 def test_every_line_of_our_files_is_told_or_skipped_for_a_reason() -> None:
@@ -198,8 +198,13 @@ def test_a_subagents_file_tells_of_the_subagent_in_its_session() -> None:
     told = events_of(SCOUT)
     assert {event.session_id for event in told} == {events_of(MAIN)[0].session_id}
     assert {event.subagent_id for event in told} == {SCOUT.stem}
-    assert {event.transcript_path for event in told} == {None}
+    assert {event.transcript_path for event in told} == {str(SCOUT)}
     assert told[0].body == Prompt(text="Scout the south quay", kind="subagent")
+
+
+def test_a_sessions_files_are_its_own_and_its_subagents() -> None:
+    assert transcript.of_session(MAIN) == [MAIN, SCOUT]
+    assert transcript.of_session(MAIN.with_name("session-2026-11-23T04-18-gone0000.jsonl")) == []
 
 
 def test_a_chat_of_2025_is_one_line(tmp_path: Path) -> None:

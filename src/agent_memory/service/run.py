@@ -189,18 +189,28 @@ def _answer(state: State, sockets: list[socket.socket]) -> None:
 @contextlib.contextmanager
 def _the_one_service() -> Iterator[None]:
     with open(os.open(paths.service_pid(), os.O_RDWR | os.O_CREAT, 0o600), "rb+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file.fileno()):
             raise AgentMemoryError(
                 f"The service runs already (process {file.read().decode()}).",
                 "Stop it with: agent-memory down",
                 status=409,
-            ) from None
+            )
         file.truncate()
         file.write(str(os.getpid()).encode())
         file.flush()
         yield
+
+
+def _locked(file: int) -> bool:
+    """Take the lock. `running_pid` holds it for a moment when it looks whether anybody does, so once is not enough."""
+    for wait in (0.05, 0.2, 0.5, 0.0):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(wait)
+        else:
+            return True
+    return False
 
 
 @contextlib.contextmanager

@@ -57,7 +57,8 @@ def events(payload: dict[str, Any], at: datetime) -> list[Event]:
             subagent_id=subagent,
             subagent_type=fields.optional(payload, "agent_type") if subagent else None,
             model=fields.optional(payload, "model"),
-            transcript_path=None if subagent else fields.optional(payload, "transcript_path"),
+            # A subagent has a file of its own, which its end names apart from the session's.
+            transcript_path=fields.optional(payload, "agent_transcript_path", "transcript_path"),
         )
         for body in bodies
     ]

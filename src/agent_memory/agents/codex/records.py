@@ -91,8 +91,7 @@ class Rollout:
     """What is remembered of the records read so far. One per file, which holds one thread: a session's own, or that
     of a subagent of it."""
 
-    transcript_path: str | None = None
-    """None for a subagent's file: the session's is another one."""
+    transcript_path: str
     _session_id: str = ""
     _thread_id: str = ""
     _subagent_type: str | None = None
@@ -183,7 +182,7 @@ class Rollout:
             model=self._model,
             agent_version=self._version,
             git_branch=self._branch,
-            transcript_path=None if subagent else self.transcript_path,
+            transcript_path=self.transcript_path,
         )
 
     def _response_item(self, payload: Record) -> Iterator[Part]:

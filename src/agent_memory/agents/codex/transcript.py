@@ -31,6 +31,14 @@ def files(folder: Path) -> Iterator[Path]:
     return folder.rglob("rollout-*.jsonl")
 
 
+def of_session(path: Path) -> list[Path]:
+    """A session's rollout, with those of the subagents that it sent out on its first day, as far as they are there. A
+    subagent that ended names its own file (`payload`)."""
+    told = b'"session_id":"%s"' % path.stem[-36:].encode()
+    later = (file for file in path.parent.glob("rollout-*.jsonl") if file.name > path.name)
+    return [*([path] if path.is_file() else []), *sorted(file for file in later if told in _head(file))]
+
+
 def read(path: Path, offset: int = 0) -> Iterator[Line]:
     """The lines of the rollout at `path` that end behind the byte `offset`. Raises OSError where it cannot be read."""
     rollout = Rollout(transcript_path=str(path))
@@ -66,3 +74,9 @@ def _told_with(line: Line, usage: dict[str, Any]) -> Line:
             for event in line.events
         ),
     )
+
+
+def _head(file: Path) -> bytes:
+    """The beginning of the first line: what the session is, before the instructions that its model got."""
+    with file.open("rb") as lines:
+        return lines.read(1_000)

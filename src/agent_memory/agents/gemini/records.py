@@ -45,8 +45,7 @@ _ACKNOWLEDGED = "Got it. Thanks for the additional context!"
 class Chat:
     """What is remembered of the records read so far. One per file, which is a session's or a subagent's."""
 
-    transcript_path: str | None = None
-    """None for a subagent's file: the session's is another one."""
+    transcript_path: str
     parent: str | None = None
     """The session of a subagent's file."""
     cwd: str | None = None

@@ -9,6 +9,7 @@ A subagent has a file of its own, in a folder named after its session. Before 20
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,11 +31,19 @@ def files(folder: Path) -> Iterator[Path]:
             yield file
 
 
+def of_session(path: Path) -> list[Path]:
+    """A session's chat with those of its subagents, as far as they are there."""
+    of_subagents = path.parent.glob(f"{glob.escape(path.stem[-8:])}*/*.jsonl")
+    return [*([path] if path.is_file() else []), *sorted(of_subagents)]
+
+
 def read(path: Path, offset: int = 0) -> Iterator[Line]:
     """The lines of the chat at `path` that end behind the byte `offset`. Raises OSError where it cannot be read."""
-    chat = Chat(transcript_path=str(path), cwd=_project(path))
-    if path.parent.name != "chats" and path.parent.parent.name == "chats":
-        chat = Chat(parent=path.parent.name, cwd=_project(path.parent))
+    of_subagent = path.parent.name != "chats" and path.parent.parent.name == "chats"
+    if of_subagent:
+        chat = Chat(str(path), parent=path.parent.name, cwd=_project(path.parent))
+    else:
+        chat = Chat(str(path), cwd=_project(path))
     if path.suffix == ".json":
         return _whole(path, offset, chat)
     return json_lines.read(path, offset, chat.read)
