@@ -179,3 +179,8 @@ def test_a_failed_mcp_call_shows_the_arguments_that_worked() -> None:
 )
 def test_the_result_of_a_check_is_read(output: str, result: str | None) -> None:
     assert result_of(bash("make check", output)) == result
+
+
+def test_the_rules_that_pytest_draws_are_no_error() -> None:
+    error = "=================== FAILURES ===================\n_______ test_pay _______\nE   assert 1 == 2\nFAILED test_pay"
+    assert telling_lines(bash("pytest", error=error)) == "FAILED test_pay"
