@@ -13,7 +13,8 @@ from tests.integration.test_drain import payload
 from agent_memory import paths, settings
 from agent_memory.capture import spool
 from agent_memory.database import server
-from agent_memory.observations import worker
+from agent_memory.errors import AgentMemoryError
+from agent_memory.observations import embed, worker
 from agent_memory.service import app, health
 from agent_memory.service.state import State
 
@@ -37,8 +38,10 @@ def api(state: State) -> Iterator[TestClient]:
 
 def remember(state: State) -> None:
     """What the worker would do."""
+    embedder = state.embedder()
+    assert embedder is not None
     with state.pool.connection() as conn:
-        while worker.run_once(conn, state.embedder()):
+        while worker.run_once(conn, embedder):
             pass
 
 
@@ -261,3 +264,17 @@ def test_an_observation_cannot_supersede_one_of_another_project(api: TestClient)
         assert api.post("/api/observations", json=new).status_code == expected
     missing = {"project": "/home/dev/shop", "text": "x", "supersedes": 10**9}
     assert api.post("/api/observations", json=missing).status_code == 422
+
+
+def test_without_an_embedding_model_recall_goes_by_words_and_says_so(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise AgentMemoryError("The model's file is gone.", "Reinstall agent-memory.")
+
+    monkeypatch.setattr(embed, "load", refuse)
+    api.post("/api/observations", json={"project": "/home/dev/shop", "text": "Staging runs Postgres 16."})
+    answer = api.post("/api/recall", json={"query": "staging postgres", "project": "/home/dev/shop"}).json()
+    assert len(answer["hits"]) == 1
+    assert answer["legs"] == ["text"]
+    assert "words alone" in answer["notice"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from agent_memory.observations.embed import Embedder
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass
 class State:
     settings: Settings
@@ -28,12 +32,16 @@ class State:
     _embedder: Embedder | None = None
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
-    def embedder(self) -> Embedder:
+    def embedder(self) -> Embedder | None:
+        """The embedder, or None where it cannot be loaded: then recall goes by words alone, and says so."""
         from agent_memory.observations import embed
 
         with self._loading:
             if self._embedder is None:
-                self._embedder = embed.load(self.settings)
+                try:
+                    self._embedder = embed.load(self.settings)
+                except AgentMemoryError as error:
+                    log.warning("%s", error)
             return self._embedder
 
 
