@@ -196,13 +196,17 @@ def test_a_name_beside_a_value_gives_it_away() -> None:
 def test_headers_keep_their_scheme_and_their_harmless_cookies() -> None:
     given = {
         "Authorization": f"Bearer {TOKEN[4:]}",
+        "authorization": "Bearer abcdef",
         "Cookie": f"theme=dark; sid={TOKEN[4:]}",
         "Accept": "*/*",
+        "headers": [{"name": "Set-Cookie", "value": f"sid={TOKEN[4:]}; Path=/"}],
     }
     assert redact_value(given) == {
         "Authorization": "Bearer [REDACTED:bearer-token]",
+        "authorization": "Bearer [REDACTED:authorization]",
         "Cookie": "theme=dark; sid=[REDACTED:cookie]",
         "Accept": "*/*",
+        "headers": [{"name": "Set-Cookie", "value": "sid=[REDACTED:cookie]; Path=/"}],
     }
 
 

@@ -18,6 +18,8 @@ __all__ = ["redact", "redact_value"]
 
 SHORTEST = 8  # characters; `pw=abc` and the like are not worth the look
 PASSES = 8
+HEADERS = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
+MANIFEST = "kubernetes-secret"
 
 
 def redact(text: str) -> str:
@@ -75,18 +77,11 @@ def redact_value(value: Any) -> Any:
             parent[place] = fields
             for key, field in item.items():
                 name = redact(key) if isinstance(key, str) else key
-                fields[name] = None
-                if isinstance(key, str) and isinstance(field, str) and key.lower() in HEADERS:
-                    fields[name] = redact(f"{key}: {field}")[len(key) + 2 :]
-                else:
-                    work.append(
-                        (
-                            field,
-                            fields,
-                            name,
-                            _given(item, key, field) or (given if given == MANIFEST else None),
-                        )
-                    )
+                # Set now, so that the fields keep their order; what is no header is looked into later.
+                fields[name] = _header(_label(item, key), field)
+                if fields[name] is None:
+                    given_field = _given(item, key, field) or (given if given == MANIFEST else None)
+                    work.append((field, fields, name, given_field))
         elif isinstance(item, list | tuple):
             parent[place] = items = [None] * len(item)
             work.extend((member, items, index, given) for index, member in enumerate(item))
@@ -95,17 +90,29 @@ def redact_value(value: Any) -> Any:
     return result[0]
 
 
-HEADERS = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
-MANIFEST = "kubernetes-secret"
+def _label(item: dict[Any, Any], key: Any) -> Any:
+    """What a field is called: by its key, or, where that is `value`, by the `name` or `key` beside it."""
+    return (item.get("name") or item.get("key")) if key == "value" else key
 
 
 def _given(item: dict[Any, Any], key: Any, field: Any) -> str | None:
-    """The kind of secret that a field's name says it is: its key, or, beside a `value`, its `name`."""
+    """The kind of secret that a field's name says it is."""
     if item.get("kind") == "Secret" and key in ("data", "stringData"):
         return MANIFEST
-    label = (item.get("name") or item.get("key")) if key == "value" else key
+    label = _label(item, key)
     if not isinstance(label, str) or not (name := given_away(label)) or name.kind.endswith("signature"):
         return None
     if name.weight == "key" and not (isinstance(field, str) and is_secret(field, "key", "quoted")):
         return None
     return name.kind
+
+
+def _header(label: Any, field: Any) -> str | None:
+    """The header's value without its credentials, None where this is no such header."""
+    if not isinstance(label, str) or not isinstance(field, str) or label.lower() not in HEADERS:
+        return None
+    value = redact(f"{label}: {field}")[len(label) + 2 :]
+    scheme, _, credential = field.rpartition(" ")
+    if value == field and "authorization" in label.lower() and is_literal(credential):
+        return f"{scheme} {MARKER}authorization]".lstrip()
+    return value

@@ -29,11 +29,11 @@ JOINT = re.compile(
     (?:
         (?P<block>:[ ]?[|>][+-]?[ \t]*\n[ \t]+)
       | (?P<typed>:[ ]?[&\w.\[\]|<>? ]{1,40}?[ ]?=[ \t]*(?=\\{0,6}["'`]))
-      | (?P<assign>[ \t]*(?:=>|:=|={1,3}|:(?!:)|→|%3[DAda])[ \t]*+(?:\(\s{0,80}(?=["']))?)
+      | (?P<assign>[ \t]*(?:=>|:=|={1,3}|:(?!:)|→|%3[DAda]|\\{1,6}u003[DAda])[ \t]*+(?:\(\s{0,80}(?=["']))?)
       | (?P<element>>(?=[^<\n]{1,4096}</))
       | (?P<call>\([ \t]*(?=["'`]))
       | (?P<tuple>[ \t]*,[ \t]*(?=\\{0,6}["'`]))
-      | (?P<is>[ \t]+(?:is|was)[ \t]*:?[ \t]+)
+      | (?P<is>[ \t]+(?:(?:for|of|on)[ ][\w./ -]{1,40}?[ ])?(?:is|was)[ \t]*:?[ \t]+)
       | (?P<space>[ \t]+)
     )
     """,
@@ -52,6 +52,7 @@ SET_BEFORE = re.compile(r"(?:^|\s)(?:ENV|ARG|set|SET|setx|setenv|put|add)\s+$")
 LOGIN_BEFORE = re.compile(r"(?:^|\s)login\s+\S+\s+$")
 SQL_BEFORE = re.compile(r"\b(?:user|role|login|with|set|alter|create|encrypted|for)\b[^\n;]*$", re.IGNORECASE)
 LINE_BEFORE = re.compile(r"[ \t]*+(?:\d+[→\t:])?+[ \t]*+(?:[+-][ \t]*+)?+(?:-[ \t]++)?+[\"']?$")
+ATTRIBUTES = re.compile(r"[^<>\n]{1,200}>(?=[^<\n]{1,4096}</)")
 SENTENCE_AFTER = re.compile(r"[ \t]+[a-z]{2,}\b(?![./=:-])")
 
 
@@ -162,6 +163,8 @@ def _begins_line(text: str, start: int) -> bool:
 def _after_space(text: str, start: int, end: int, at: int) -> Value | None:
     """`--token …`, `ENV TOKEN …`, `login x password …`, `PASSWORD '…'`; in other places a space joins nothing."""
     before = text[max(0, start - 80) : start]
+    if before.endswith("<") and (attributes := ATTRIBUTES.match(text, end)):
+        return value_at(text, attributes.end(), "assigned", whole=True)
     if text[start:end] == "password" and LOGIN_BEFORE.search(before):
         return value_at(text, at, "assigned")
     if text.startswith("-", start) or SET_BEFORE.search(before):

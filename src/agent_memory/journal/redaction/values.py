@@ -65,6 +65,7 @@ ABOUT_A_SECRET = re.compile(
     r"|(?<![A-Za-z])(?i:pass|pwd|key|auth|bearer|api)(?![a-z])|(?<=[a-z])(?:Pass|Pwd|Key|Auth)(?![a-z])"
 )
 WORDS_AND_A_NUMBER = re.compile(r"[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[-_.: ]?\d{0,4}$")
+CAMEL_CASE = re.compile(r"[A-Z]{0,4}[a-z]*(?:[A-Z][a-z]+)*[A-Z]{0,4}$")
 LABEL = re.compile(r"[A-Z][a-zà-ÿ]+$|[A-Z][A-Z_]+$")
 GRAPHQL_TYPE = re.compile(r"[A-Z]\w*!$")
 COMMON = words(
@@ -118,7 +119,7 @@ def is_random(value: str) -> bool:
         return len(DIGIT_CHANGE.findall(value)) >= 3
     changes = len(CASE_CHANGE.findall(value))
     if digits == 0:
-        return changes >= 0.35 * len(value)
+        return changes >= 0.35 * len(value) and not CAMEL_CASE.match(value)
     return changes + len(DIGIT_CHANGE.findall(value)) >= 2 + len(value) / 8
 
 
@@ -174,9 +175,10 @@ def _is_opaque(value: str, weight: Weight, place: Place, *, is_variable: bool) -
             return length >= 8 or (length >= 6 and is_variable)
         if place == "loose" and not IDENTIFIER.match(value):
             return length >= 8
-        return length >= 10 and is_random(value)
+        digits = len(DIGIT.findall(value))
+        return length >= 10 and (digits >= 4 or (digits >= 2 and is_random(value)))
     if weight == "secret" and given:
         return length >= 8 and value.lower() not in COMMON and (is_variable or not about)
     if place == "assigned" and is_variable:
         return length >= 12 and not about
-    return place != "argument" and length >= 12 and is_random(value)
+    return place != "argument" and length >= 12 and not about and is_random(value)
