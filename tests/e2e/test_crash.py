@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -128,6 +129,17 @@ def test_kill_9_of_service_worker_and_postgres_loses_and_doubles_nothing(port: N
     finally:
         run.stop()
         embedded.stop()
+
+
+def test_a_port_that_is_taken_is_said_with_what_to_do(port: None) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", settings.load().agent_memory_port))
+        other.listen()
+        refused = command("up", "--detach")
+    assert refused.returncode == 1
+    assert "cannot be had: Address already in use" in refused.stderr
+    assert "set AGENT_MEMORY_PORT" in refused.stderr
+    assert run.running_pid() is None
 
 
 def test_a_postgres_that_dies_while_nothing_happens_is_started_again(port: None) -> None:

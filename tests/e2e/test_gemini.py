@@ -16,11 +16,11 @@ import pytest
 
 from agent_memory.agents.gemini import payload, transcript
 from agent_memory.capture.drain import read_payload
-from agent_memory.journal.event import AssistantMessage, Event, Prompt, ToolCall
+from agent_memory.journal.event import Event, Prompt, ToolCall
 from tests.e2e import claude, gemini
 from tests.e2e.gemini import Result
 from tests.e2e.installation import Installation, installed, until
-from tests.e2e.messages_api import text, tool
+from tests.e2e.messages_api import ToolUse, text, tool
 from tests.e2e.scripted import Script
 from tests.e2e.test_service_dies import taken
 
@@ -67,6 +67,14 @@ class Recorded:
     """What the hooks left, before the service took it."""
     told: list[Event]
     """What the chat files tell."""
+
+    @property
+    def calls(self) -> list[ToolUse]:
+        return self.first.calls + self.second.calls
+
+    def ids(self) -> list[str]:
+        """Of the calls in the journal."""
+        return [row["tool_use_id"] for row in self.machine.rows("select tool_use_id from mem_tool_calls")]
 
     def row(self, name: str, words: str = "") -> dict[str, Any]:
         rows = self.machine.rows(
@@ -116,7 +124,11 @@ def recorded(client: Path) -> Iterator[Recorded]:
         assert machine.get("/api/health")["spool"]["bad"] == 0
         chats = sorted(transcript.files(machine.home / ".gemini" / "tmp"))
         told = [event for chat in chats for line in transcript.read(chat) for event in line.events]
-        yield Recorded(machine, first, second, spooled, told)
+        found = Recorded(machine, first, second, spooled, told)
+        until(
+            "the chat files are read", lambda: set(found.ids()) == {f"{c.name}__{c.id}" for c in found.calls}
+        )
+        yield found
 
 
 def _ends(file: Path) -> bool:
@@ -145,17 +157,16 @@ def test_every_prompt_is_told_once_and_as_it_was_typed(recorded: Recorded) -> No
     assert Counter((row["text"], row["kind"]) for row in rows) == {
         (ASKED, "user"): 1,
         (ASKED_NEXT, "user"): 1,
+        (ASKED_OF_SUBAGENT, "subagent"): 1,
     }
 
 
 def test_every_call_is_told_once_by_hooks_and_in_the_same_words_by_the_chat_file(recorded: Recorded) -> None:
-    made = [call for session in (recorded.first, recorded.second) for call in session.calls]
     ids = Counter(event.body.tool_use_id for event in recorded.told if isinstance(event.body, ToolCall))
-    assert ids == Counter(f"{call.name}__{call.id}" for call in made)
+    assert ids == Counter(f"{call.name}__{call.id}" for call in recorded.calls)
     told = Counter({call: n for call, n in calls(recorded.told).items() if call[0] not in WITHOUT_HOOKS})
     assert calls(recorded.spooled) == told
-    rows = recorded.machine.rows("select tool_name from mem_tool_calls")
-    assert len(rows) == told.total() == len(made) - len(WITHOUT_HOOKS)
+    assert Counter(recorded.ids()) == ids
 
 
 def test_calls_belong_to_the_prompt_that_drove_them(recorded: Recorded) -> None:
@@ -163,7 +174,7 @@ def test_calls_belong_to_the_prompt_that_drove_them(recorded: Recorded) -> None:
         "select text, count(*) from mem_tool_calls t"
         " join mem_user_prompts p on p.session_id = t.session_id and p.id = t.prompt_id group by text"
     )
-    assert {row["text"]: row["count"] for row in rows} == {ASKED: 10, ASKED_NEXT: 1}
+    assert {row["text"]: row["count"] for row in rows} == {ASKED: 11, ASKED_NEXT: 1}
 
 
 def test_failures_are_failures(recorded: Recorded) -> None:
@@ -181,20 +192,24 @@ def test_results_are_recorded_and_our_own_tools_answer_is_not(recorded: Recorded
     assert (ours["success"], ours["output"]) == (True, None)
 
 
-def test_what_the_model_said_is_in_the_chat_file(recorded: Recorded) -> None:
-    said = [
-        event.body.text
-        for event in recorded.told
-        if isinstance(event.body, AssistantMessage) and not event.subagent_id
+def test_what_the_model_said_is_told_once(recorded: Recorded) -> None:
+    rows = recorded.machine.rows(
+        "select text from mem_assistant_messages where agent_id is null order by occurred_at"
+    )
+    assert [row["text"] for row in rows] == [
+        "I look at the harbour.",
+        "The tide table is an hour late.",
+        "Late.",
     ]
-    assert said == ["I look at the harbour.", "The tide table is an hour late.", "Late."]
 
 
 def test_a_subagent_is_told_by_its_own_file(recorded: Recorded) -> None:
     its = [event for event in recorded.told if event.subagent_id]
     assert {event.session_id for event in its} == {recorded.first.session_id}
     assert its[0].body == Prompt(text=ASKED_OF_SUBAGENT, kind="subagent")
-    assert sum(isinstance(event.body, ToolCall) for event in its) == 2
+    rows = recorded.machine.rows("select tool_name, agent_id from mem_tool_calls where agent_id is not null")
+    assert Counter(row["tool_name"] for row in rows) == {"run_shell_command": 1, "complete_task": 1}
+    assert {row["agent_id"] for row in rows} == {its[0].subagent_id}
 
 
 def test_the_session_is_whole(recorded: Recorded) -> None:
@@ -204,6 +219,15 @@ def test_the_session_is_whole(recorded: Recorded) -> None:
     assert row["source"] == "startup"
     assert row["ended_at"] is not None
     assert Path(row["transcript_path"]).exists()
+
+
+def test_reading_the_chat_files_and_the_hooks_once_more_changes_nothing(recorded: Recorded) -> None:
+    tables = ("mem_user_prompts", "mem_tool_calls", "mem_assistant_messages")
+    before = [recorded.machine.rows(f"select * from {table} order by 1, 2") for table in tables]
+    recorded.machine.rows("delete from mem_transcripts returning path")
+    recorded.machine.run("backfill", str(recorded.machine.home / ".gemini" / "tmp"))
+    assert recorded.machine.rows("select path from mem_transcripts")
+    assert [recorded.machine.rows(f"select * from {table} order by 1, 2") for table in tables] == before
 
 
 def test_disconnecting_leaves_the_users_settings(recorded: Recorded) -> None:

@@ -178,7 +178,7 @@ def test_all_shared_data_goes_in_twice_and_every_line_is_accounted_for(
     # A line may tell several things, but never nothing.
     assert report.told.total() >= lines
     agents_stored = Counter(row["agent"] for row in rows(conn, "mem_sessions"))
-    assert set(agents_stored) == {"claude", "codex", "copilot"}
+    assert set(agents_stored) == {"claude", "codex", "copilot", "gemini"}
     counts = store.counts(conn)
     print(f"\n{report.files} files, {lines} lines: {counts}")
     for why, count in report.told.most_common():

@@ -242,7 +242,8 @@ def test_characters_outside_latin_move_nothing() -> None:
     [
         "a", " ", "\n", "-----BEGIN", "-----BEGIN RSA PRIVATE KEY-----", "-----END PRIVATE KEY-----", "password=",
         'password="', "password:", "token=", "sk-ant-", "xoxb-", "://a:", "<private>", "curl -u a", "mysql -p",
-        "cookie: a=b; ", "kind: Secret\ndata:\n  a: b\n", '"a"\n', "\\\n", "eyJ", "QUJD", "[REDACTED:", "&a=",
+        "cookie: a=b; ", "kind: Secret\ndata:\n  a: b\n", '"a"\n', "\\\n", "eyJ", "QUJD", "[REDACTED:",
+        "fm2_" + "A" * 50 + ",", "&a=",
     ],
 )  # fmt: skip
 def test_a_megabyte_of_anything_takes_seconds(piece: str) -> None:

@@ -182,5 +182,5 @@ def test_the_result_of_a_check_is_read(output: str, result: str | None) -> None:
 
 
 def test_the_rules_that_pytest_draws_are_no_error() -> None:
-    error = "=================== FAILURES ===================\n_______ test_pay _______\nE   assert 1 == 2\nFAILED test_pay"
+    error = "======= FAILURES =======\n_______ test_pay _______\nE   assert 1 == 2\nFAILED test_pay"
     assert telling_lines(bash("pytest", error=error)) == "FAILED test_pay"

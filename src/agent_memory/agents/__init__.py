@@ -22,6 +22,7 @@ from agent_memory.agents.copilot import payload as copilot_payload
 from agent_memory.agents.copilot import transcript as copilot_transcript
 from agent_memory.agents.gemini import connect as gemini_connect
 from agent_memory.agents.gemini import payload as gemini_payload
+from agent_memory.agents.gemini import transcript as gemini_transcript
 from agent_memory.agents.json_lines import Line
 from agent_memory.agents.opencode import connect as opencode_connect
 from agent_memory.agents.opencode import payload as opencode_payload
@@ -88,10 +89,18 @@ CONNECTIONS: dict[str, Connection] = {
     zed.AGENT: zed.changes,
 }
 
-# Gemini's chats are not here: its hooks do not tell a call's id, so a call would be stored twice.
 SESSION_FILES: dict[str, SessionFiles] = {
     codex_payload.AGENT: SessionFiles(
-        codex_transcript.default_folder, ("*/rollout-*.jsonl",), codex_transcript.read
+        codex_transcript.default_folder,
+        ("*/rollout-*.jsonl",),
+        codex_transcript.read,
+        codex_transcript.of_session,
+    ),
+    gemini_payload.AGENT: SessionFiles(
+        gemini_transcript.default_folder,
+        ("*/chats/session-*.jsonl", "*/chats/session-*.json", "*/chats/*/*.jsonl"),
+        gemini_transcript.read,
+        gemini_transcript.of_session,
     ),
     copilot_payload.AGENT: SessionFiles(
         copilot_transcript.default_folder, ("*/events.jsonl", "*.events.jsonl"), copilot_transcript.read

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from agent_memory.database import Connection
-from agent_memory.journal import projects, store
+from agent_memory.journal import projects, store, twice_told
 from agent_memory.journal.event import (
     AssistantMessage,
     Event,
@@ -56,7 +56,7 @@ def ingest(conn: Connection, events: Sequence[Event], settings: Settings) -> Cou
     rows = _Rows(settings)
     sessions = _sessions(conn, events)
     counts = Counts(sessions=store.save_sessions(conn, list(sessions.values())))
-    events = _with_prompts(conn, events)
+    events = _with_prompts(conn, twice_told.matched(conn, events, rows.shown))
     for event in events:
         rows.add(event)
     counts.prompts = store.save_prompts(conn, _apart(conn, rows.prompts))
@@ -90,6 +90,10 @@ class _Rows:
 
     def text(self, text: str | None) -> str | None:
         return None if text is None else self._redact(storable(text))
+
+    def shown(self, value: Any) -> Any:
+        """A value as it will be read from the journal again."""
+        return orjson.loads(as_json(self._redact_value(value)))
 
     def output(self, text: str | None) -> str | None:
         if text is None:

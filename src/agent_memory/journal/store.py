@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from agent_memory.database import Connection
+from agent_memory.journal.event import HOOK_ID
 
 
 @dataclass(slots=True, kw_only=True)
@@ -184,6 +185,38 @@ def last_prompts(conn: Connection, sessions: Sequence[str]) -> dict[str, list[tu
     for row in rows:
         found.setdefault(row["session_id"], []).append((row["occurred_at"], row["id"]))
     return found
+
+
+def prompts_told(
+    conn: Connection, sessions: Sequence[str], ids: Sequence[str], since: datetime
+) -> list[dict[str, Any]]:
+    """What the main agent was asked in these sessions since then, or under these ids: `session_id`, `id`, `text`,
+    `occurred_at`."""
+    return conn.execute(
+        "select session_id, id, text, occurred_at from mem_user_prompts"
+        " where session_id = any(%s) and agent_id is null and (id = any(%s) or occurred_at >= %s)",
+        (list(sessions), list(ids), since),
+    ).fetchall()
+
+
+def calls_told(
+    conn: Connection, sessions: Sequence[str], ids: Sequence[str], since: datetime
+) -> list[dict[str, Any]]:
+    """The calls of these sessions since then, under these ids, or told by hooks alone: `session_id`, `tool_use_id`,
+    `tool_name`, `tool_input`, `occurred_at`."""
+    return conn.execute(
+        "select session_id, tool_use_id, tool_name, tool_input, occurred_at from mem_tool_calls"
+        " where session_id = any(%s) and (tool_use_id = any(%s) or occurred_at >= %s or tool_use_id ^@ %s)",
+        (list(sessions), list(ids), since, HOOK_ID),
+    ).fetchall()
+
+
+def rename_call(conn: Connection, session_id: str, tool_use_id: str, own: str) -> None:
+    """Give a call that only a hook has told the agent's own id."""
+    conn.execute(
+        "update mem_tool_calls set tool_use_id = %s where session_id = %s and tool_use_id = %s",
+        (own, session_id, tool_use_id),
+    )
 
 
 def save_calls(conn: Connection, rows: Sequence[CallRow]) -> int:

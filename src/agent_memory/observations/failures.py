@@ -37,7 +37,8 @@ _TELLING = re.compile(
     re.I,
 )
 _FRAME = re.compile(
-    r'^\s*(?:File "|at |from |[=_-]{4,} .* [=_-]{4,}$|\.{3}|~+\^|\^+$|-->|\||\d+ \|)|^\s*\[\d+/\d+\]|^Traceback|github\.com/\S*issues'
+    r"^[=_-]{4,} .* [=_-]{4,}$|"
+    r'^\s*(?:File "|at |from |\.{3}|~+\^|\^+$|-->|\||\d+ \|)|^\s*\[\d+/\d+\]|^Traceback|github\.com/\S*issues'
 )
 _BROKEN = re.compile(
     r"\b[1-9]\d* (?:\w+ )?(?:failed|failing|failures?|errors?)\b|Compilation error|build failed"

@@ -56,7 +56,9 @@ def note(
     if not text:
         raise AgentMemoryError("The note is empty.", "Say in its text what is to be remembered.", status=422)
     if kind in OF_THE_JOURNAL:
-        raise AgentMemoryError(f"The kind {kind} is the recorder's own.", "Use another, such as note.", status=422)
+        raise AgentMemoryError(
+            f"The kind {kind} is the recorder's own.", "Use another, such as note.", status=422
+        )
     if len(text) > LONGEST:
         raise AgentMemoryError(
             f"The note has {len(text):,} characters; at most {LONGEST:,} are kept.",

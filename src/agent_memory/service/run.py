@@ -13,6 +13,7 @@ import logging
 import logging.handlers
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -119,19 +120,26 @@ def start_detached(*, adopt: bool) -> int:
         )
     deadline = time.monotonic() + START_WITHIN
     while time.monotonic() < deadline:
-        if child.poll() is not None:
-            if (other := running_pid()) is not None:
-                return other  # somebody else was quicker
-            text = said.read_text(encoding="utf-8", errors="replace").strip()
-            raise AgentMemoryError(f"The service did not start. {text}", f"Its log is {paths.logs()}.")
-        if answers():
-            return child.pid
+        ended = child.poll() is not None
+        if answers() and (pid := running_pid()) is not None:
+            return pid  # the child's, or that of somebody who was quicker
+        if ended and running_pid() is None:
+            raise _start_error(said.read_text(encoding="utf-8", errors="replace"))
         time.sleep(0.05)
     child.terminate()
     raise AgentMemoryError(
         f"The service did not answer within {START_WITHIN:.0f} s and was stopped.",
         f"Its log is {paths.logs()}.",
     )
+
+
+def _start_error(said: str) -> AgentMemoryError:
+    """What a service that did not come up printed, as the error that it was."""
+    problem = re.search(r"^error: (.+)$", said, re.M)
+    remedy = re.search(r"^ *what to do: (.+)$", said, re.M)
+    if problem and remedy:
+        return AgentMemoryError(problem[1], remedy[1])
+    return AgentMemoryError(f"The service did not start. {said.strip()}", f"Its log is in {paths.logs()}.")
 
 
 def answers() -> bool:

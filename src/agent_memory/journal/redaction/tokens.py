@@ -74,8 +74,10 @@ def find(source: Source) -> Iterator[Span]:
     text, done = source.text, 0
     for kind, needle, pattern in BROKEN_SHAPES:
         for hit in source.hits(needle):
-            if match := pattern.match(text, hit):
-                yield Span(hit, match.end(), kind, RANK)
+            if hit >= done and (match := pattern.match(text, hit)):
+                done = match.end()
+                yield Span(hit, done, kind, RANK)
+        done = 0
     for match in PASSWORD_HASH.finditer(text):
         yield Span(*match.span(), "password-hash", RANK)
     for start, end in runs(source.raw.translate(TOKEN_BYTES), SHORTEST_RUN):
