@@ -31,7 +31,9 @@ def isolate(patch: pytest.MonkeyPatch, folder: Path) -> Path:
     """Move HOME into `folder` and our home into it, and forget every setting of ours. Returns our home."""
     names = {name.upper() for name in Settings.model_fields} | {"ALLOW_TRUST_AUTH", "TRUSTED_AGENTS"}
     for name in list(os.environ):
-        if name.upper() in names or name.upper().startswith(("AGENT_MEMORY_", "POSTGRES_", "PG", "CLAUDE")):
+        if name.upper() in names or name.upper().startswith(
+            ("AGENT_MEMORY_", "POSTGRES_", "PG", "CLAUDE", "CODEX_", "GEMINI_", "COPILOT_", "OPENCODE_")
+        ):
             patch.delenv(name)
     home = folder / ".agent-memory"
     patch.setenv("HOME", str(folder))

@@ -37,7 +37,6 @@ META = "agent-memory"
 MOST_IDS = 20
 FULL_CHARS = 24_000
 """What get_observations gives at most."""
-_OF_JOURNAL = ("turn", "summary")  # kinds that reindex makes anew
 
 READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 ADDS = ToolAnnotations(
@@ -216,14 +215,8 @@ def server(memory: Memory) -> MCPServer[None]:
         """Remember something for later sessions. Use it when the user asks to remember something, and for a decision
         or a finding with its reason that the work itself does not show; what is said and done in a session is
         recorded anyway. Secrets are removed."""
-        if kind in _OF_JOURNAL:
-            raise AgentMemoryError(f"The kind {kind} is the recorder's own.", "Use another, such as note.")
 
         def save(conn: Connection, project: int) -> int:
-            if supersedes is not None and not recalling.get(conn, project_id=project, ids=[supersedes]):
-                raise AgentMemoryError(
-                    f"There is no observation {supersedes} in this project.", "Find its id with search."
-                )
             note = notes.note(
                 text, memory.settings, project_id=project, title=title, kind=kind, supersedes=supersedes
             )
