@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.e2e import claude
+from tests.e2e import claude, npm
 from tests.e2e.messages_api import Script, text, tool
 
 from bench.hook import connected_settings, listening, temporary_home
@@ -35,7 +35,7 @@ def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     try:
         claude.executable()
-    except claude.NotAvailableError as reason:
+    except npm.NotAvailableError as reason:
         sys.exit(f"REAL CLAUDE CODE NOT AVAILABLE: {reason}")
     with temporary_home() as home:
         print(table(*measure(home, runs)))

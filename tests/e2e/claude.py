@@ -7,11 +7,8 @@ that outlives the test run (`AGENT_MEMORY_TEST_CACHE`, or `~/.cache/agent-memory
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
-import pwd
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,19 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.messages_api import Request, Script, ToolUse, serving
+from tests.e2e.npm import NotAvailableError, installed
 
 VERSION = "2.1.330"
-INSTALL_SECONDS = 600.0
-"""For 175 MB over a slow line."""
-# Read here, once: a test moves HOME and clears our variables.
-CACHE = Path(
-    os.environ.get("AGENT_MEMORY_TEST_CACHE")
-    or Path(pwd.getpwuid(os.getuid()).pw_dir, ".cache", "agent-memory-tests")
-)
-
-
-class NotAvailableError(Exception):
-    """The client cannot be had on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +45,7 @@ class Result:
 def executable() -> Path:
     """The client's binary, installed first where it is missing. Raises NotAvailableError."""
     package = f"@anthropic-ai/claude-code-{_platform()}"
-    folder = CACHE / f"claude-code-{VERSION}"
-    binary = folder / "node_modules" / package / "claude"
-    if binary.exists():
-        return binary
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not binary.exists():
-            _install(f"{package}@{VERSION}", folder)
+    binary = installed(package, VERSION, megabytes=175) / package / "claude"
     if not binary.exists():
         raise NotAvailableError(f"{package}@{VERSION} holds no file claude")
     return binary
@@ -150,29 +129,3 @@ def _platform() -> str:
         raise NotAvailableError(f"there is no package for {sys.platform} on {platform.machine()}")
     musl = sys.platform == "linux" and platform.libc_ver()[0] != "glibc"
     return f"{sys.platform}-{machine}{'-musl' if musl else ''}"
-
-
-def _install(package: str, folder: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise NotAvailableError("npm is not installed")
-    print(f"Installing {package} into {folder} (175 MB, once) …", file=sys.stderr, flush=True)
-    # Beside the target, then renamed: an install that is cut short is never taken for a whole one.
-    draft = Path(tempfile.mkdtemp(prefix="installing-", dir=folder.parent))
-    try:
-        done = subprocess.run(
-            [npm, "install", "--prefix", draft, "--no-audit", "--no-fund", "--ignore-scripts", package],
-            cwd=draft,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_SECONDS,
-            check=False,
-        )
-        if done.returncode:
-            raise NotAvailableError(f"npm could not bring {package}: {done.stderr.strip()[-500:]}")
-        draft.rename(folder)
-    except subprocess.TimeoutExpired as error:
-        raise NotAvailableError(f"npm did not bring {package} within {INSTALL_SECONDS:.0f} s") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

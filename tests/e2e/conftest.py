@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import claude
+from tests.e2e import claude, npm
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,7 @@ def client(pytestconfig: pytest.Config) -> Path:
     """The client's binary."""
     try:
         return claude.executable()
-    except claude.NotAvailableError as reason:
+    except npm.NotAvailableError as reason:
         line = f"REAL CLAUDE CODE NOT AVAILABLE: {reason}"
         print(f"\n{line}", file=sys.__stderr__)
         pytest.skip(line)

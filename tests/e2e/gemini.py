@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e import npm
-from tests.e2e.claude import NotAvailableError, end_group
+from tests.e2e.claude import end_group
 from tests.e2e.gemini_api import serving
 from tests.e2e.messages_api import ToolUse
+from tests.e2e.npm import NotAvailableError
 from tests.e2e.scripted import Script
 
 VERSION = "0.61.0"

@@ -13,8 +13,9 @@ from typing import Any
 
 from tests.e2e import npm
 from tests.e2e.chat_api import MODEL, serving
-from tests.e2e.claude import NotAvailableError, end_group
+from tests.e2e.claude import end_group
 from tests.e2e.messages_api import ToolUse
+from tests.e2e.npm import NotAvailableError
 from tests.e2e.scripted import Script
 
 VERSION = "1.18.33"

@@ -18,7 +18,7 @@ from agent_memory.agents.codex import connect, payload, transcript
 from agent_memory.capture.drain import read_payload
 from agent_memory.journal.event import AssistantMessage, Event, Prompt, ToolCall
 from tests.conftest import isolate
-from tests.e2e import claude, codex
+from tests.e2e import codex, npm
 from tests.e2e.codex import Result
 from tests.e2e.installation import Installation, installed, until
 from tests.e2e.messages_api import text, tool
@@ -102,7 +102,7 @@ class Recorded:
 def client() -> Path:
     try:
         return codex.executable()
-    except claude.NotAvailableError as reason:
+    except npm.NotAvailableError as reason:
         line = f"REAL CODEX NOT AVAILABLE: {reason}"
         print(f"\n{line}", file=sys.__stderr__)
         pytest.skip(line)

@@ -17,7 +17,7 @@ import pytest
 from agent_memory.agents.copilot import payload, transcript
 from agent_memory.capture.drain import read_payload
 from agent_memory.journal.event import Event, Prompt, ToolCall
-from tests.e2e import claude, copilot
+from tests.e2e import copilot, npm
 from tests.e2e.copilot import Result
 from tests.e2e.installation import Installation, installed, until
 from tests.e2e.messages_api import text, tool
@@ -102,7 +102,7 @@ def shown(name: str, given: Any) -> tuple[str, str]:
 def client() -> Path:
     try:
         return copilot.executable()
-    except claude.NotAvailableError as reason:
+    except npm.NotAvailableError as reason:
         line = f"REAL COPILOT CLI NOT AVAILABLE: {reason}"
         print(f"\n{line}", file=sys.__stderr__)
         pytest.skip(line)

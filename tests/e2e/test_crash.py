@@ -9,6 +9,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+import agent_memory
 from agent_memory import paths, settings
 from agent_memory.database import embedded, server
 from agent_memory.service import run
@@ -140,6 +142,25 @@ def test_a_port_that_is_taken_is_said_with_what_to_do(port: None) -> None:
     assert "cannot be had: Address already in use" in refused.stderr
     assert "set AGENT_MEMORY_PORT" in refused.stderr
     assert run.running_pid() is None
+
+
+def test_what_is_wrong_is_said_when_the_next_session_starts(port: None) -> None:
+    (paths.make_private(paths.spool_bad()) / "unreadable.claude").write_bytes(b"x")
+    start()
+    notice = paths.home() / "notice.json"
+    until("the service has looked at itself", notice.exists)
+    hook = Path(agent_memory.__file__).with_name("hook.py")
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", hook, "claude", paths.home()],
+        input=b'{"session_id": "s", "cwd": "/p", "hook_event_name": "SessionStart"}',
+        capture_output=True,
+        check=True,
+    )
+    line = json.loads(said.stdout)["systemMessage"]
+    assert line.startswith("agent-memory: 1 events could not be read")
+    assert "\n" not in line
+    assert command("down").returncode == 0
+    assert not notice.exists()
 
 
 def test_a_postgres_that_dies_while_nothing_happens_is_started_again(port: None) -> None:

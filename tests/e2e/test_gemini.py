@@ -17,7 +17,7 @@ import pytest
 from agent_memory.agents.gemini import payload, transcript
 from agent_memory.capture.drain import read_payload
 from agent_memory.journal.event import Event, Prompt, ToolCall
-from tests.e2e import claude, gemini
+from tests.e2e import gemini, npm
 from tests.e2e.gemini import Result
 from tests.e2e.installation import Installation, installed, until
 from tests.e2e.messages_api import ToolUse, text, tool
@@ -87,7 +87,7 @@ class Recorded:
 def client() -> Path:
     try:
         return gemini.executable()
-    except claude.NotAvailableError as reason:
+    except npm.NotAvailableError as reason:
         line = f"REAL GEMINI CLI NOT AVAILABLE: {reason}"
         print(f"\n{line}", file=sys.__stderr__)
         pytest.skip(line)

@@ -17,7 +17,7 @@ import pytest
 from agent_memory.agents.opencode import payload, transcript
 from agent_memory.capture.drain import read_payload
 from agent_memory.journal.event import AssistantMessage, Event, Prompt, ToolCall
-from tests.e2e import claude, opencode
+from tests.e2e import npm, opencode
 from tests.e2e.installation import Installation, installed, until
 from tests.e2e.messages_api import ToolUse, text, tool
 from tests.e2e.opencode import Result
@@ -81,7 +81,7 @@ class Recorded:
 def client() -> Path:
     try:
         return opencode.executable()
-    except claude.NotAvailableError as reason:
+    except npm.NotAvailableError as reason:
         line = f"REAL OPENCODE NOT AVAILABLE: {reason}"
         print(f"\n{line}", file=sys.__stderr__)
         pytest.skip(line)

@@ -369,12 +369,12 @@ def _watch_over_worker(state: State, conninfo: str, stopping: threading.Event) -
 def _keep_notice(state: State, stopping: threading.Event) -> None:
     """Keep the line that the next session's start shows, while something is wrong (promise 8)."""
     notice = paths.home() / "notice.json"
-    while not stopping.wait(NOTICE_EVERY):
+    while not stopping.is_set():
         try:
             wrong = health.report(state)["problems"]
-        except Exception:
+        except Exception as error:
             log.exception("cannot tell the service's health")
-            continue
+            wrong = [f"Its health cannot be told ({type(error).__name__})."]
         if wrong:
             line = f"agent-memory: {' '.join(wrong)} See: agent-memory status"
             draft = notice.with_suffix(".new")
@@ -382,6 +382,7 @@ def _keep_notice(state: State, stopping: threading.Event) -> None:
             draft.rename(notice)
         else:
             notice.unlink(missing_ok=True)
+        stopping.wait(NOTICE_EVERY)
     notice.unlink(missing_ok=True)
 
 
