@@ -1,4 +1,5 @@
-"""The recorder: takes one payload of an agent's from stdin and leaves it in the spool as one file.
+"""The recorder: takes one payload of an agent's from stdin and leaves it in the spool as one file. Then, for the events
+that the service wants to answer, it asks the service and prints the answer.
 
 Run as `python -I -S hook.py AGENT [HOME]`. Contract: it exits with 0 and prints nothing or valid JSON, whatever
 happens, since an agent may take anything else as a reason to stop. It needs no service, no network and no lock, and it
@@ -6,6 +7,9 @@ imports nothing of the package: each import would be paid at every tool call of 
 
 The file's name says when and by which agent; its content is the payload, untouched: reading it is the service's work.
 There is no fsync: a killed process loses nothing without it, and it would cost a millisecond at every call.
+
+What the service wants to answer stands in the home's file `asks`, one line an event: `EVENT MILLISECONDS [TOOL…]`, a
+tool's name or the beginning of one with `*`. An answer that is not whole within its milliseconds is no answer.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ import os
 import sys
 import time
 
-SOCKET_WAIT = 0.2  # seconds that a hung service may cost, at a session's start only
+SOCKET_WAIT = 0.2  # seconds that a hung service may cost at a session's start
+LARGEST_ASKED = 4 << 20  # bytes; a larger payload is recorded, but not asked about
 STALE = 600  # seconds after which a file still in the spool means that nobody reads it
 # What the service gets of the agent's environment, which holds the agent's own keys.
 INHERITED = (
@@ -35,13 +40,17 @@ def main() -> None:
     agent = sys.argv[1] if len(sys.argv) > 1 else "unknown"
     home = sys.argv[2] if len(sys.argv) > 2 else os.environ.get("AGENT_MEMORY_HOME", "")
     home = os.path.abspath(os.path.expanduser(home or "~/.agent-memory"))
-    head = record(agent, home)
-    if b'"hook_event_name":"SessionStart"' in head or b'"hook_event_name": "SessionStart"' in head:
-        start_session(agent, home)
+    blocks = record(agent, home)
+    head = blocks[0] if blocks else b""
+    event = field(head, b"hook_event_name")
+    if event == "SessionStart":
+        start_session(agent, home, blocks)
+    elif milliseconds := asked(home, event, head):
+        sys.stdout.write(ask(agent, home, blocks, milliseconds / 1000) or "")
 
 
-def record(agent: str, home: str) -> bytes:
-    """Copy stdin into a new spool file and return its first bytes."""
+def record(agent: str, home: str) -> list[bytes]:
+    """Copy stdin into a new spool file and return what it was, in blocks."""
     name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.{agent}"
     draft, whole = f"{home}/spool/tmp/{name}", f"{home}/spool/new/{name}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -51,10 +60,10 @@ def record(agent: str, home: str) -> bytes:
         for folder in (home, f"{home}/spool", f"{home}/spool/tmp", f"{home}/spool/new"):
             os.makedirs(folder, mode=0o700, exist_ok=True)
         file = os.open(draft, flags, 0o600)
-    head = b""
+    blocks = []
     try:
         while block := os.read(0, 1 << 20):
-            head = head or block
+            blocks.append(block)
             while block:
                 block = block[os.write(file, block) :]
         os.rename(draft, whole)
@@ -63,15 +72,78 @@ def record(agent: str, home: str) -> bytes:
         raise
     finally:
         os.close(file)
-    return head
+    return blocks
 
 
-def start_session(agent: str, home: str) -> None:
-    """Make sure that the service runs, and pass on in one line what is wrong with it."""
+def field(head: bytes, name: bytes) -> str:
+    """A short text field of the payload, without a JSON parser; empty where it is not there. Quotes within a text are
+    escaped, so that no text can pose as a field."""
+    _, found, rest = head.partition(b'"%b":' % name)
+    words = rest[:200].split(b'"', 2) if found else []
+    return words[1].decode("ascii", "replace") if len(words) == 3 and not words[0].strip() else ""
+
+
+def asked(home: str, event: str, head: bytes) -> int:
+    """How many milliseconds the service gets to answer this event; 0: it does not want to."""
+    try:
+        with open(f"{home}/asks", encoding="ascii") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return 0
+    for line in lines:
+        name, milliseconds, *tools = line.split()
+        if name == event:
+            tool = field(head, b"tool_name") if tools else ""
+            fits = not tools or any(tool.startswith(t[:-1]) if t.endswith("*") else tool == t for t in tools)
+            return int(milliseconds) if fits else 0
+    return 0
+
+
+def ask(agent: str, home: str, blocks: list[bytes], seconds: float) -> str | None:
+    """The service's answer to this payload, which may be empty; None where none came whole in time."""
+    import _socket  # the C module alone: `socket` would cost 7 ms
+
+    deadline = time.monotonic() + seconds
+    size = sum(map(len, blocks))
+    if size > LARGEST_ASKED:
+        return None
+    head = f"POST /api/hook HTTP/1.1\r\nHost: localhost\r\nX-Agent-Name: {agent}\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    service = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    answer = b""
+    try:
+        service.settimeout(seconds)
+        service.connect(f"{home}/service.sock")
+        service.sendall(head.encode("ascii", "replace") + b"".join(blocks))
+        while (left := deadline - time.monotonic()) > 0:
+            service.settimeout(left)
+            block = service.recv(1 << 16)
+            if not block:
+                break
+            answer += block
+        else:
+            return None
+    except OSError:
+        return None
+    finally:
+        service.close()
+    status, _, body = answer.partition(b"\r\n\r\n")
+    length = status.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]
+    if status[8:13] != b" 200 " or int(length or 0) != len(body):
+        return None
+    return body.decode("utf-8")
+
+
+def start_session(agent: str, home: str, blocks: list[bytes]) -> None:
+    """Make sure that the service runs. Pass on what it has to say, or in one line what is wrong with it."""
     running = service_answers(f"{home}/service.sock")
     if not running:
         start_service(home)
-    if agent == "claude":
+    milliseconds = asked(home, "SessionStart", b"") if running else 0
+    answer = ask(agent, home, blocks, milliseconds / 1000) if milliseconds else None
+    if answer is not None:
+        sys.stdout.write(answer)
+    elif agent == "claude":
         tell(home, running=running)
 
 

@@ -74,3 +74,13 @@ def service_pid() -> Path:
 def token() -> Path:
     """The owner's Bearer token for the REST API."""
     return home() / "token"
+
+
+def asks() -> Path:
+    """What the hook is to ask the running service about: see hook.py."""
+    return home() / "asks"
+
+
+def notice() -> Path:
+    """What is wrong, as Claude Code's hook output, while something is: a session's start shows it."""
+    return home() / "notice.json"

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from agent_memory.agents import cline, cursor, vscode, windsurf, zed
 from agent_memory.agents.claude_code import connect as claude_connect
 from agent_memory.agents.claude_code import payload as claude_payload
+from agent_memory.agents.claude_code import reply as claude_reply
 from agent_memory.agents.claude_code import transcript as claude_transcript
 from agent_memory.agents.claude_code.connect import Scope
 from agent_memory.agents.codex import connect as codex_connect
@@ -27,6 +28,7 @@ from agent_memory.agents.json_lines import Line
 from agent_memory.agents.opencode import connect as opencode_connect
 from agent_memory.agents.opencode import payload as opencode_payload
 from agent_memory.agents.opencode import transcript as opencode_transcript
+from agent_memory.agents.reply import Reply
 from agent_memory.agents.settings_file import Change
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
@@ -116,6 +118,9 @@ SESSION_FILES: dict[str, SessionFiles] = {
     ),
 }
 
+
+REPLIES: dict[str, Callable[[str, Reply], dict[str, Any]]] = {claude_payload.AGENT: claude_reply.rendered}
+"""Agents that take an answer from their hooks: the event's name and the reply → what the hook prints, as JSON."""
 
 AFTER_CONNECTING: dict[str, Callable[[], str | None]] = {codex_payload.AGENT: codex_connect.note}
 """What the user has to do himself before an agent can be recorded, or None where nothing is left to do."""

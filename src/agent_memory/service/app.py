@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from agent_memory import __version__
 from agent_memory.errors import AgentMemoryError
 from agent_memory.service import auth
-from agent_memory.service.routes import health, journal, memory
+from agent_memory.service.routes import health, hook, journal, memory
 from agent_memory.service.state import State
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def create(state: State) -> FastAPI:
     app = FastAPI(title="agent-memory", version=__version__, docs_url=None, redoc_url=None)
     app.state.service = state
-    for router in (health.router, journal.router, memory.router):
+    for router in (health.router, hook.router, journal.router, memory.router):
         app.include_router(router, prefix="/api")
 
     @app.middleware("http")

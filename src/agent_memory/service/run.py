@@ -34,7 +34,7 @@ from agent_memory.capture.drain import drain
 from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
-from agent_memory.service import app, health
+from agent_memory.service import app, asks, health
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
 
@@ -47,6 +47,7 @@ TRANSCRIPT_SETTLES = 1.0  # seconds after a turn's end in which the agent writes
 NOTICE_EVERY = 30.0  # seconds
 STOP_WITHIN = 10.0  # seconds that the worker gets to stop
 START_WITHIN = 60.0  # seconds
+ASKED = (asks.Ask("SessionStart", 500),)
 
 
 def running_pid() -> int | None:
@@ -93,8 +94,10 @@ def serve(*, adopt: bool) -> None:
                 thread.start()
             try:
                 log.info("serving %s and %s", address(config), paths.service_socket())
+                asks.write(ASKED)
                 _answer(state, [tcp, unix])
             finally:
+                asks.write(())
                 stopping.set()
                 for thread in threads:
                     thread.join()
@@ -368,7 +371,7 @@ def _watch_over_worker(state: State, conninfo: str, stopping: threading.Event) -
 
 def _keep_notice(state: State, stopping: threading.Event) -> None:
     """Keep the line that the next session's start shows, while something is wrong (promise 8)."""
-    notice = paths.home() / "notice.json"
+    notice = paths.notice()
     while not stopping.is_set():
         try:
             wrong = health.report(state)["problems"]
