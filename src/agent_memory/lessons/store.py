@@ -1,0 +1,164 @@
+"""The SQL of lessons. Functions take a connection and never commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from agent_memory.database import Connection
+from agent_memory.lessons.lesson import Draft, Lesson, Status
+from agent_memory.lessons.trigger import Trigger
+
+_SELECT = """
+    select l.*, p.identity as project, p.name as project_name
+    from mem_lessons l left join mem_projects p on p.id = l.project_id
+"""
+_BY_WEIGHT = "array_position(array['critical', 'warning', 'info'], l.severity), l.id"
+
+
+def lock(conn: Connection) -> None:
+    """One lesson is made at a time until the transaction's end, so that two who make the same one make it once."""
+    conn.execute("lock table mem_lessons in share row exclusive mode")
+
+
+def insert(conn: Connection, draft: Draft, status: Status) -> int:
+    """Write a lesson as it is given; `gate.create` is the way in."""
+    row = conn.execute(
+        """
+        insert into mem_lessons (project_id, title, rule, severity, status, action, trigger_phase, trigger_tools,
+            trigger_pattern, trigger_kind, trigger_files, made_by, session_id, origin, evidence, estimate, decided_at)
+        values (%(project_id)s, %(title)s, %(rule)s, %(severity)s, %(status)s, %(action)s, %(trigger_phase)s,
+            %(trigger_tools)s, %(trigger_pattern)s, %(trigger_kind)s, %(trigger_files)s, %(made_by)s, %(session_id)s,
+            %(origin)s, %(evidence)s, %(estimate)s, case when %(status)s <> 'candidate' then now() end)
+        returning id
+        """,
+        {
+            "project_id": draft.project_id,
+            "title": draft.title,
+            "rule": draft.rule,
+            "severity": draft.severity,
+            "status": status,
+            "action": draft.action,
+            **trigger_columns(draft.trigger),
+            "made_by": draft.made_by,
+            "session_id": draft.session_id,
+            "origin": draft.origin,
+            "evidence": Jsonb(draft.evidence),
+            "estimate": Jsonb(draft.estimate),
+        },
+    ).fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
+def update(conn: Connection, number: int, columns: Mapping[str, Any]) -> None:
+    """Set columns of one lesson. Their names come from our code alone."""
+    assignments = ", ".join(f"{column} = %({column})s" for column in columns)
+    if "trigger_pattern" in columns:
+        assignments += ", trigger_since = now()"
+    if "status" in columns:
+        assignments += ", decided_at = now()"
+    conn.execute(
+        f"update mem_lessons set {assignments} where id = %(id)s".encode(), {**columns, "id": number}
+    )
+
+
+def set_estimate(
+    conn: Connection, number: int, *, evidence: Mapping[str, Any], estimate: Mapping[str, Any]
+) -> None:
+    """Bring what mining knows of a lesson up to date. Nothing is written where nothing changed, so that another run
+    of the mining changes nothing."""
+    conn.execute(
+        """
+        update mem_lessons set evidence = %(evidence)s, estimate = %(estimate)s
+        where id = %(id)s and (evidence, estimate) is distinct from (%(evidence)s, %(estimate)s)
+        """,
+        {"id": number, "evidence": Jsonb(evidence), "estimate": Jsonb(estimate)},
+    )
+
+
+def get(conn: Connection, number: int) -> Lesson | None:
+    row = conn.execute(f"{_SELECT} where l.id = %s".encode(), (number,)).fetchone()
+    return lesson_of(row) if row else None
+
+
+def of_origin(conn: Connection, project_id: int | None, origin: str) -> Lesson | None:
+    row = conn.execute(
+        f"{_SELECT} where coalesce(l.project_id, 0) = %s and l.origin = %s".encode(),
+        (project_id or 0, origin),
+    ).fetchone()
+    return lesson_of(row) if row else None
+
+
+def same_trigger(conn: Connection, project_id: int | None, trigger: Trigger) -> list[Lesson]:
+    """The lessons of a project, or the global ones, with this very trigger, whatever their status; oldest first."""
+    rows = conn.execute(
+        f"""
+        {_SELECT} where l.project_id is not distinct from %(project_id)s and l.trigger_phase = %(trigger_phase)s
+            and l.trigger_pattern = %(trigger_pattern)s and l.trigger_kind = %(trigger_kind)s
+            and l.trigger_tools @> %(trigger_tools)s and l.trigger_tools <@ %(trigger_tools)s
+            and l.trigger_files @> %(trigger_files)s and l.trigger_files <@ %(trigger_files)s
+        order by l.id
+        """.encode(),
+        {"project_id": project_id, **trigger_columns(trigger)},
+    )
+    return [lesson_of(row) for row in rows]
+
+
+def active(conn: Connection) -> list[Lesson]:
+    """Every active lesson of every project, the weightiest first."""
+    rows = conn.execute(f"{_SELECT} where l.status = 'active' order by {_BY_WEIGHT}".encode())
+    return [lesson_of(row) for row in rows]
+
+
+def listed(
+    conn: Connection,
+    *,
+    project_id: int | None = None,
+    statuses: Sequence[Status] | None = None,
+    every_project: bool = False,
+    after: int = 0,
+    limit: int = 1000,
+) -> list[Lesson]:
+    """Lessons in the order of their ids, from behind `after` on: those of one project and the global ones, or of
+    every project."""
+    rows = conn.execute(
+        f"""
+        {_SELECT}
+        where (%(every)s or l.project_id is null or l.project_id = %(project_id)s)
+            and (%(statuses)s::text[] is null or l.status = any(%(statuses)s)) and l.id > %(after)s
+        order by l.id limit %(limit)s
+        """.encode(),
+        {
+            "every": every_project,
+            "project_id": project_id,
+            "statuses": None if statuses is None else list(statuses),
+            "after": after,
+            "limit": limit,
+        },
+    )
+    return [lesson_of(row) for row in rows]
+
+
+def trigger_columns(trigger: Trigger) -> dict[str, Any]:
+    return {
+        "trigger_phase": trigger.phase,
+        "trigger_tools": list(trigger.tools),
+        "trigger_pattern": trigger.pattern,
+        "trigger_kind": trigger.kind,
+        "trigger_files": list(trigger.files),
+    }
+
+
+def lesson_of(row: Mapping[str, Any]) -> Lesson:
+    kept = {name: row[name] for name in Lesson.__slots__ if name != "trigger"}
+    trigger = Trigger(
+        phase=row["trigger_phase"],
+        tools=tuple(row["trigger_tools"]),
+        pattern=row["trigger_pattern"],
+        kind=row["trigger_kind"],
+        files=tuple(row["trigger_files"]),
+    )
+    return Lesson(trigger=trigger, **kept)
