@@ -159,7 +159,8 @@ def test_a_new_trigger_starts_a_new_record(conn: Connection, project: int) -> No
 
 
 def test_unknown_words_and_lessons_are_refused(conn: Connection, project: int) -> None:
-    for wrong in ({"severity": "bad"}, {"action": "explode"}, {"rule": "  "}, {"title": "x" * 81}):
+    wrongs: list[dict[str, Any]] = [{"severity": "bad"}, {"action": "no"}, {"rule": " "}, {"title": "x" * 81}]
+    for wrong in wrongs:
         with pytest.raises(AgentMemoryError):
             create(conn, draft(project, **wrong))
     with pytest.raises(AgentMemoryError, match="no lesson 99"):
