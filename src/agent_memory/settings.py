@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -37,10 +38,26 @@ class Settings(BaseSettings):
     postgres_password: SecretStr | None = None
     postgres_db: str = "agent_memory"
 
+    allow_trust_auth: bool = False
+    """Whether a Postgres of your own may be used without a password. False: the service still starts, and says so."""
+
     require_auth: bool = True
     """Whether REST over TCP asks for a Bearer token. The unix socket's key is its file permissions."""
+    trusted_agents: Annotated[tuple[str, ...], NoDecode] = ()
+    """The agents that may use the unix socket, such as `claude,codex`, by the name that they give. Empty: all. It only
+    narrows: over TCP no name opens anything."""
+    rate_limit_writes: int = Field(default=100, ge=0)
+    """Requests a minute that change something, for each token over TCP. 0: no limit."""
+    rate_limit_reads: int = Field(default=500, ge=0)
+    """Requests a minute that only read, for each token over TCP. 0: no limit."""
+    rate_limit_socket: int = Field(default=12_000, ge=0)
+    """Requests a minute of each kind over the unix socket, all callers together. 0: no limit."""
+    audit_log_level: Literal["off", "admin", "write", "all"] = "write"
+    """What goes into the audit log: only administration, also what else changes something, or reading too."""
     agent_memory_token: SecretStr | None = None
     """The owner's token. None: the one in the home's `token` file, made at the first start."""
+    agent_memory_host: str = "127.0.0.1"
+    """Only an address of this machine's own loopback is taken."""
     agent_memory_port: int = Field(default=3377, ge=1, le=65535)
 
     redact_secrets: bool = True
@@ -53,6 +70,13 @@ class Settings(BaseSettings):
     agent_memory_embedding_model: str | None = None
     """The model's name at `agent_memory_embedding_url`, such as `nomic-embed-text`."""
     agent_memory_embedding_api_key: SecretStr | None = None
+
+    @field_validator("trusted_agents", mode="before")
+    @classmethod
+    def _names(cls, given: object) -> object:
+        return (
+            [name.strip() for name in given.split(",") if name.strip()] if isinstance(given, str) else given
+        )
 
     @classmethod
     def settings_customise_sources(

@@ -20,7 +20,7 @@ import pytest
 import agent_memory
 from agent_memory import paths, settings
 from agent_memory.database import embedded, server
-from agent_memory.service import run
+from agent_memory.service import run, sockets
 from tests.e2e.installation import COMMAND, free_port, until
 
 EVENTS = 2_000
@@ -193,7 +193,7 @@ def test_a_second_up_says_that_one_is_running_and_down_leaves_no_process(port: N
     worker = worker_pid(service)
     again = command("up")
     assert again.returncode == 0
-    assert f"runs already: {run.address(settings.load())} (process {service})" in again.stdout
+    assert f"runs already: {sockets.address(settings.load())} (process {service})" in again.stdout
     assert command("down").returncode == 0
     assert run.running_pid() is None
     assert not embedded.running()

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from agent_memory import __version__
-from agent_memory.cli import memory, service, setup
+from agent_memory.cli import access, memory, service, setup
 from agent_memory.errors import AgentMemoryError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 service.register(app)
 setup.register(app)
 memory.register(app)
+access.register(app)
 
 
 @app.command()

@@ -27,20 +27,20 @@ def up(
     agent_started: Annotated[bool, typer.Option("--agent-started", hidden=True)] = False,
 ) -> None:
     """Start the service: it stores what the hooks record, and answers."""
-    from agent_memory.service import run
+    from agent_memory.service import run, sockets
 
     config = settings.load()
     pid = run.running_pid()
     if pid is not None:
         typer.echo(
-            f"agent-memory runs already: {run.address(config)} (process {pid}). Stop it with: agent-memory down"
+            f"agent-memory runs already: {sockets.address(config)} (process {pid}). Stop it with: agent-memory down"
         )
         return
     if detach:
         pid = run.start_detached(adopt=not agent_started)
-        typer.echo(f"agent-memory runs: {run.address(config)} (process {pid})")
+        typer.echo(f"agent-memory runs: {sockets.address(config)} (process {pid})")
     else:
-        typer.echo(f"agent-memory starts at {run.address(config)}; Ctrl-C stops it.")
+        typer.echo(f"agent-memory starts at {sockets.address(config)}; Ctrl-C stops it.")
         run.serve(adopt=not agent_started)
 
 
@@ -79,10 +79,10 @@ def migrate() -> None:
 def _report() -> dict[str, Any]:
     from agent_memory.capture import spool
     from agent_memory.database import embedded
-    from agent_memory.service import run
+    from agent_memory.service import run, sockets
 
     config = settings.load()
-    report: dict[str, Any] = {"home": str(paths.home()), "address": run.address(config)}
+    report: dict[str, Any] = {"home": str(paths.home()), "address": sockets.address(config)}
     report["pid"] = run.running_pid()
     if report["pid"] is not None:
         with run.client(timeout=10) as service:

@@ -78,7 +78,7 @@ def welcome() -> None:
     """Import the history that is there, or a small sample, and show one recall from it."""
     from agent_memory import sample
     from agent_memory.capture import backfill as filling
-    from agent_memory.service import run
+    from agent_memory.service import sockets
 
     console = Console(highlight=False)
     places = filling.default_places()
@@ -93,7 +93,7 @@ def welcome() -> None:
     command = Path(sys.argv[0])
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
-    console.print(f"\nagent-memory runs at [bold]{run.address(settings.load())}[/bold]")
+    console.print(f"\nagent-memory runs at [bold]{sockets.address(settings.load())}[/bold]")
     console.print(f"Next: [bold]{command} connect claude[/bold]   then use Claude Code as always.")
 
 

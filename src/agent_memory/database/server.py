@@ -79,6 +79,12 @@ def connect(conninfo: str) -> Connection:
     return conn
 
 
+def asked_for_a_password(conn: Connection) -> bool:
+    """Whether the server wanted a password for this connection. Where not, it trusts, or knows us by other means (peer,
+    a certificate)."""
+    return bool(conn.pgconn.used_password)
+
+
 def open_pool(conninfo: str, *, size: int) -> Pool:
     """Open a pool of up to `size` connections like those of `connect`.
 

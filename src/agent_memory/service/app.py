@@ -10,32 +10,88 @@ from typing import Any
 import psycopg
 import psycopg_pool
 from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from agent_memory import __version__
+from agent_memory.access import audit
 from agent_memory.errors import AgentMemoryError
 from agent_memory.service import auth
-from agent_memory.service.routes import health, hook, journal, memory
+from agent_memory.service.limits import Limits, TooManyRequests
+from agent_memory.service.routes import admin, health, hook, journal, memory
 from agent_memory.service.state import State
 
 log = logging.getLogger(__name__)
+
+LONGEST_PATH = 200
+"""Characters of a path that the audit log keeps."""
 
 
 def create(state: State) -> FastAPI:
     app = FastAPI(title="agent-memory", version=__version__, docs_url=None, redoc_url=None)
     app.state.service = state
-    for router in (health.router, hook.router, journal.router, memory.router):
+    for router in (health.router, hook.router, journal.router, memory.router, admin.router):
         app.include_router(router, prefix="/api")
+    limits = Limits(state.settings)
 
-    @app.middleware("http")
-    async def only_the_owner(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    def let_in(request: Request) -> Response | None:
+        """Say in `request.state` who calls. The answer to one who may not have what it asks for, or None."""
+        request.state.caller = auth.Caller("nobody", None)
         try:
-            auth.check(request, state.settings)
+            caller = request.state.caller = auth.identified(request, state)
+            door = "socket" if auth.over_unix_socket(request) else "tcp"
+            who = door if door == "socket" else caller.name
+            limits.count(who, door=door, writes=auth.kind(request) != "read")
+            auth.allow(caller, request)
+        except TooManyRequests as error:
+            refused = problem(error.status, error.problem, error.remedy)
+            refused.headers["Retry-After"] = str(error.seconds)
+            return refused
         except AgentMemoryError as error:
             return problem(error.status, error.problem, error.remedy)
-        return await answer(request)
+        except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
+            return database_is_away(error)
+        return None
+
+    def write_down(request: Request, status: int) -> None:
+        """One line in the audit log, where its level asks for it."""
+        kind, caller = auth.kind(request), request.state.caller
+        if request.url.path == "/api/hook" or not audit.wanted(state.settings, kind, status):
+            return  # a hook's question changes nothing
+        action = f"{request.method} {request.url.path[:LONGEST_PATH]}"
+        try:
+            with state.pool.connection() as conn, conn.transaction():
+                audit.record(
+                    conn,
+                    state.settings,
+                    who=caller.name,
+                    action=action,
+                    kind=kind,
+                    target=getattr(request.state, "target", None),
+                    project_id=caller.project_id,
+                    status=status,
+                )
+        except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
+            log.warning("audit, without a database: %s %s %s", caller.name, action, status)
+
+    @app.middleware("http")
+    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        given = await run_in_threadpool(let_in, request)
+        if given is None:
+            given = await answer(request)
+        await run_in_threadpool(write_down, request, given.status_code)
+        return given
+
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origin_regex=r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Agent-Name"],
+        expose_headers=["Retry-After"],
+    )
 
     @app.exception_handler(AgentMemoryError)
     async def mendable(_: Request, error: AgentMemoryError) -> Response:
@@ -56,12 +112,14 @@ def create(state: State) -> FastAPI:
     @app.exception_handler(psycopg.OperationalError)
     @app.exception_handler(psycopg_pool.PoolTimeout)
     async def database_away(_: Request, error: Exception) -> Response:
-        log.warning("the database is away: %s", error)
-        return problem(
-            503, "The database does not answer.", "Try again; if it stays away: agent-memory status"
-        )
+        return database_is_away(error)
 
     return app
+
+
+def database_is_away(error: Exception) -> Response:
+    log.warning("the database is away: %s", error)
+    return problem(503, "The database does not answer.", "Try again; if it stays away: agent-memory status")
 
 
 def problem(status: int, detail: str, remedy: str, **more: Any) -> Response:

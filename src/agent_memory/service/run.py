@@ -24,17 +24,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
+import psycopg
+import psycopg_pool
 import uvicorn
 import watchfiles
 from psycopg_pool import ConnectionPool
 
 from agent_memory import paths, settings
+from agent_memory.access import audit
 from agent_memory.capture import reconcile, spool
 from agent_memory.capture.drain import drain
 from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
-from agent_memory.service import app, asks, health
+from agent_memory.service import app, asks, health, sockets
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
 
@@ -47,6 +50,7 @@ TRANSCRIPT_SETTLES = 1.0  # seconds after a turn's end in which the agent writes
 NOTICE_EVERY = 30.0  # seconds
 STOP_WITHIN = 10.0  # seconds that the worker gets to stop
 START_WITHIN = 60.0  # seconds
+DAY = 86_400.0  # seconds
 ASKED = (asks.Ask("SessionStart", 500),)
 
 
@@ -63,10 +67,6 @@ def running_pid() -> int | None:
     return None
 
 
-def address(config: Settings) -> str:
-    return f"http://127.0.0.1:{config.agent_memory_port}/"
-
-
 def serve(*, adopt: bool) -> None:
     """Run the service in this process until SIGTERM or Ctrl-C. `adopt`: see `server.conninfo`.
 
@@ -78,9 +78,10 @@ def serve(*, adopt: bool) -> None:
         _log_to_file()
         conninfo = server.conninfo(config, adopt=adopt)
         with server.connect(conninfo) as conn:
+            _warn_of_trust(conn, config)
             migrate.migrate(conn)
         settings.owner_token(config)
-        with _tcp_socket(config) as tcp, _unix_socket() as unix, server.open_pool(conninfo, size=8) as pool:
+        with sockets.tcp(config) as tcp, sockets.unix() as unix, server.open_pool(conninfo, size=8) as pool:
             state = State(config, pool)
             stopping = threading.Event()
             ended: queue.SimpleQueue[Path] = queue.SimpleQueue()
@@ -89,11 +90,12 @@ def serve(*, adopt: bool) -> None:
                 threading.Thread(name="sessions", target=_reconcile, args=(state, conninfo, stopping, ended)),
                 threading.Thread(name="worker", target=_watch_over_worker, args=(state, conninfo, stopping)),
                 threading.Thread(name="notice", target=_keep_notice, args=(state, stopping)),
+                threading.Thread(name="audit", target=_keep_audit_short, args=(state, stopping)),
             ]
             for thread in threads:
                 thread.start()
             try:
-                log.info("serving %s and %s", address(config), paths.service_socket())
+                log.info("serving %s and %s", sockets.address(config), paths.service_socket())
                 asks.write(ASKED)
                 _answer(state, [tcp, unix])
             finally:
@@ -224,41 +226,6 @@ def _locked(file: int) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _tcp_socket(config: Settings) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tcp.bind(("127.0.0.1", config.agent_memory_port))
-        except OSError as error:
-            raise AgentMemoryError(
-                f"Port {config.agent_memory_port} on 127.0.0.1 cannot be had: {error.strerror}.",
-                "Stop the program that uses it, or set AGENT_MEMORY_PORT (in the environment or config.toml).",
-            ) from None
-        yield tcp
-
-
-@contextlib.contextmanager
-def _unix_socket() -> Iterator[socket.socket]:
-    path = paths.service_socket()
-    path.unlink(missing_ok=True)  # a killed service's: we hold the lock, so nobody listens there
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as unix:
-        before = os.umask(0o177)
-        try:
-            unix.bind(str(path))
-        except OSError as error:
-            raise AgentMemoryError(
-                f"The socket {path} cannot be made: {error}.",
-                "A path may have about 100 characters: move the home with AGENT_MEMORY_HOME.",
-            ) from None
-        finally:
-            os.umask(before)
-        try:
-            yield unix
-        finally:
-            path.unlink(missing_ok=True)
-
-
 def _drain_spool(
     state: State, conninfo: str, stopping: threading.Event, ended: queue.SimpleQueue[Path]
 ) -> None:
@@ -387,6 +354,29 @@ def _keep_notice(state: State, stopping: threading.Event) -> None:
             notice.unlink(missing_ok=True)
         stopping.wait(NOTICE_EVERY)
     notice.unlink(missing_ok=True)
+
+
+def _keep_audit_short(state: State, stopping: threading.Event) -> None:
+    """Delete what the audit log has kept for long enough, at the start and then once a day."""
+    while True:
+        try:
+            with state.pool.connection() as conn, conn.transaction():
+                audit.prune(conn)
+        except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
+            log.warning("the audit log was not pruned: %s", error)
+        if stopping.wait(DAY):
+            return
+
+
+def _warn_of_trust(conn: Connection, config: Settings) -> None:
+    """A Postgres that asks for no password lets in whoever reaches it."""
+    if not config.external_database or config.allow_trust_auth or server.asked_for_a_password(conn):
+        return
+    log.critical(
+        "Your own Postgres asked for no password: whoever can connect to it may read this memory. Give its role a"
+        " password, or say that this is meant (trust on a machine of your own, peer, certificates):"
+        " ALLOW_TRUST_AUTH=true"
+    )
 
 
 def _log_to_file() -> None:

@@ -12,7 +12,6 @@ from fastapi import Depends, Request
 
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
-from agent_memory.journal import projects
 from agent_memory.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,17 +57,3 @@ def connection(state: Annotated[State, Depends(service_state)]) -> Iterator[Conn
 
 Service = Annotated[State, Depends(service_state)]
 Database = Annotated[Connection, Depends(connection)]
-
-
-def project_of(conn: Connection, argument: str | None) -> int | None:
-    """The id of the project that an argument names; None where there is no argument. 404 for one that is unknown."""
-    if argument is None:
-        return None
-    known = projects.resolve(conn, argument)
-    if known is None:
-        raise AgentMemoryError(
-            f"No project {argument!r} is known here.",
-            "Name it by its folder's path, its git remote or its id (agent-memory status lists them).",
-            status=404,
-        )
-    return known

@@ -47,6 +47,8 @@ SHAPES = (
     Shape("planetscale-token", "pscale_tkn_ pscale_pw_ pscale_oauth_", r"[\w.\-=]{20,}[\w=-]"),
     Shape("neon-token", "napi_", f"{ALNUM}{{40,}}"),
     Shape("mongodb-secret", "mdb_sa_sk_", f"{WORD}{{20,}}"),
+    # Our own
+    Shape("agent-memory-token", "agmem_", f"{WORD}{{20,}}"),
     # Code hosts, registries, build
     Shape("github-token", "ghp_ gho_ ghu_ ghs_ ghr_", f"{ALNUM}{{16,}}"),
     Shape("github-token", "github_pat_", r"\w{20,}"),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import AliasChoices, AwareDatetime, BaseModel, Field
 
 from agent_memory.capture import drain
+from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import projects, store
 from agent_memory.journal.event import Event, Prompt
 from agent_memory.journal.ingest import ingest
 from agent_memory.observations import store as observations
-from agent_memory.service.state import Database, Service, project_of
+from agent_memory.service.auth import By, Caller
+from agent_memory.service.state import Database, Service
 
 router = APIRouter()
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -22,16 +26,14 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 
 @router.post("/queue", status_code=202)
 async def queue(
-    request: Request, state: Service, x_agent_name: Annotated[str, Header()] = "claude"
+    request: Request, state: Service, by: By, x_agent_name: Annotated[str, Header()] = "claude"
 ) -> dict[str, Any]:
     """Take one raw hook payload. It is stored when the answer comes."""
-    from fastapi.concurrency import run_in_threadpool
-
     raw = await request.body()
-    return await run_in_threadpool(_store_payload, state, x_agent_name, raw)
+    return await run_in_threadpool(_store_payload, state, by, x_agent_name, raw)
 
 
-def _store_payload(state: Service, agent: str, raw: bytes) -> dict[str, Any]:
+def _store_payload(state: Service, by: Caller, agent: str, raw: bytes) -> dict[str, Any]:
     try:
         events = drain.events_of(agent, drain.read_payload(raw), datetime.now(UTC))
     except ValueError as error:
@@ -39,8 +41,19 @@ def _store_payload(state: Service, agent: str, raw: bytes) -> dict[str, Any]:
             f"This payload cannot be read. {error}", "Send one hook payload as a JSON object.", status=422
         ) from None
     with state.pool.connection() as conn, conn.transaction():
+        _check_events(conn, by, events)
         ingest(conn, events, state.settings)
     return {"events": len(events)}
+
+
+def _check_events(conn: Connection, by: Caller, events: Sequence[Event]) -> None:
+    """Raises AgentMemoryError where one of the events would be stored in a project that is not the caller's."""
+    if by.project_id is None:
+        return
+    known = store.known_projects(conn, [event.session_id for event in events])
+    for event in events:
+        project_id = known.get(event.session_id)
+        by.check(projects.ensure(conn, projects.identify(event.cwd)) if project_id is None else project_id)
 
 
 class NewSession(BaseModel):
@@ -64,12 +77,13 @@ class SessionChange(BaseModel):
 
 
 @router.post("/sessions", status_code=201)
-def create_session(new: NewSession, conn: Database) -> dict[str, Any]:
+def create_session(new: NewSession, conn: Database, by: By) -> dict[str, Any]:
     """Make a session known. Again with the same id: what was missing is filled."""
     if new.project:
         project = projects.ensure_argument(conn, new.project)
     else:
         project = projects.ensure(conn, projects.identify(new.cwd))
+    by.check(store.known_projects(conn, [new.id]).get(new.id, project))
     at = new.started_at or datetime.now(UTC)
     row = store.SessionRow(
         id=new.id,
@@ -79,12 +93,12 @@ def create_session(new: NewSession, conn: Database) -> dict[str, Any]:
         **new.model_dump(include={"agent", "cwd", "model", "git_branch", "transcript_path", "source"}),
     )
     store.save_sessions(conn, [row])
-    return _session(conn, new.id)
+    return _session(conn, new.id, by)
 
 
 @router.patch("/sessions/{session_id}")
-def change_session(session_id: str, change: SessionChange, conn: Database) -> dict[str, Any]:
-    known = _session(conn, session_id)
+def change_session(session_id: str, change: SessionChange, conn: Database, by: By) -> dict[str, Any]:
+    known = _session(conn, session_id, by)
     at = change.ended_at or known["last_event_at"]
     row = store.SessionRow(
         id=session_id,
@@ -95,12 +109,12 @@ def change_session(session_id: str, change: SessionChange, conn: Database) -> di
         **change.model_dump(),
     )
     store.save_sessions(conn, [row])
-    return _session(conn, session_id)
+    return _session(conn, session_id, by)
 
 
 @router.get("/sessions/{session_id}")
-def get_session(session_id: str, conn: Database) -> dict[str, Any]:
-    return _session(conn, session_id)
+def get_session(session_id: str, conn: Database, by: By) -> dict[str, Any]:
+    return _session(conn, session_id, by)
 
 
 class NewPrompt(BaseModel):
@@ -114,7 +128,7 @@ class NewPrompt(BaseModel):
 
 
 @router.post("/prompts", status_code=201)
-def create_prompt(new: NewPrompt, conn: Database, state: Service) -> dict[str, Any]:
+def create_prompt(new: NewPrompt, conn: Database, state: Service, by: By) -> dict[str, Any]:
     event = Event(
         agent=new.agent,
         session_id=new.session_id,
@@ -123,12 +137,14 @@ def create_prompt(new: NewPrompt, conn: Database, state: Service) -> dict[str, A
         prompt_id=new.prompt_id,
         body=Prompt(text=new.text, kind=new.kind),
     )
+    _check_events(conn, by, [event])
     return {"stored": ingest(conn, [event], state.settings).prompts}
 
 
 @router.get("/prompts")
 def list_prompts(
     conn: Database,
+    by: By,
     session_id: str | None = None,
     project: str | None = None,
     limit: Limit = 100,
@@ -136,7 +152,7 @@ def list_prompts(
 ) -> dict[str, Any]:
     """Newest first."""
     rows = store.prompts(
-        conn, session_id=session_id, project_id=project_of(conn, project), after=cursor, limit=limit
+        conn, session_id=session_id, project_id=by.narrowed(conn, project), after=cursor, limit=limit
     )
     last = rows[-1]["cursor"] if len(rows) == limit else None
     return {"items": [{k: v for k, v in row.items() if k != "cursor"} for row in rows], "next_cursor": last}
@@ -145,6 +161,7 @@ def list_prompts(
 @router.get("/tool-calls")
 def list_tool_calls(
     conn: Database,
+    by: By,
     session_id: str | None = None,
     project: str | None = None,
     tool: str | None = None,
@@ -155,7 +172,7 @@ def list_tool_calls(
     rows = store.tool_calls(
         conn,
         session_id=session_id,
-        project_id=project_of(conn, project),
+        project_id=by.narrowed(conn, project),
         tool=tool,
         before=cursor,
         limit=limit,
@@ -164,9 +181,9 @@ def list_tool_calls(
 
 
 @router.get("/projects")
-def list_projects(conn: Database) -> dict[str, Any]:
+def list_projects(conn: Database, by: By) -> dict[str, Any]:
     """Every project that something was recorded of."""
-    return {"items": store.projects(conn), "next_cursor": None}
+    return {"items": [row for row in store.projects(conn) if by.may_reach(row["id"])], "next_cursor": None}
 
 
 @router.get("/counts")
@@ -175,9 +192,9 @@ def counts(conn: Database) -> dict[str, int]:
     return store.counts(conn) | observations.counts(conn)
 
 
-def _session(conn: Database, session_id: str) -> dict[str, Any]:
+def _session(conn: Database, session_id: str, by: Caller) -> dict[str, Any]:
     found = store.session(conn, session_id)
-    if found is None:
+    if found is None or not by.may_reach(found["project_id"]):
         raise AgentMemoryError(
             f"No session {session_id!r} is known here.", "Use the agent's own session id.", status=404
         )

@@ -13,7 +13,8 @@ from agent_memory.journal import projects
 from agent_memory.observations import notes, store
 from agent_memory.recall import search as recalling
 from agent_memory.recall.answer import Answer, Entry, Full, Index
-from agent_memory.service.state import Database, Service, project_of
+from agent_memory.service.auth import By
+from agent_memory.service.state import Database, Service
 
 router = APIRouter()
 
@@ -54,10 +55,13 @@ def save_observations(
     new: NewObservation | Annotated[list[NewObservation], Field(max_length=1000)],
     conn: Database,
     state: Service,
+    by: By,
 ) -> dict[str, Any]:
     """Remember one observation, or up to 1,000. The same project and `external_id` again replaces the first."""
     given = new if isinstance(new, list) else [new]
     project_ids = {name: projects.ensure_argument(conn, name) for name in {one.project for one in given}}
+    for project_id in project_ids.values():
+        by.check(project_id)
     ready = [
         notes.note(one.text, state.settings, project_id=project_ids[one.project], **_rest(one))
         for one in given
@@ -68,23 +72,23 @@ def save_observations(
 @router.get("/observations")
 def list_observations(
     conn: Database,
+    by: By,
     project: str,
     limit: Annotated[int, Query(ge=1, le=50)] = 50,
     cursor: datetime | None = None,
 ) -> dict[str, Any]:
     """Newest first. `next_cursor` is a time: what comes before it is the next page."""
-    project_id = project_of(conn, project)
-    assert project_id is not None
+    project_id = by.project(conn, project)
     entries = recalling.timeline(conn, project_id=project_id, around=cursor, before=limit, after=0)[::-1]
     last = entries[-1].occurred_at if len(entries) == limit else None
     return {"items": entries, "next_cursor": last}
 
 
 @router.get("/observations/{number}")
-def get_observation(number: int, conn: Database) -> Full:
+def get_observation(number: int, conn: Database, by: By) -> Full:
     project_id = store.project_of(conn, number)
     found = recalling.get(conn, project_id=project_id, ids=[number]) if project_id is not None else []
-    if not found:
+    if not found or not by.may_reach(project_id):
         raise AgentMemoryError(
             f"There is no observation {number}.", "Search lists what there is.", status=404
         )
@@ -92,19 +96,17 @@ def get_observation(number: int, conn: Database) -> Full:
 
 
 @router.post("/observations/search")
-def search_observations(wanted: Lookup, conn: Database, state: Service) -> Index:
+def search_observations(wanted: Lookup, conn: Database, state: Service, by: By) -> Index:
     """An index of hits, a line each."""
-    project_id = project_of(conn, wanted.project)
-    assert project_id is not None
+    project_id = by.project(conn, wanted.project)
     filters = wanted.model_dump(include={"limit", "since", "until", "kinds"})
     return recalling.search(conn, wanted.query, project_id=project_id, embedder=state.embedder(), **filters)
 
 
 @router.post("/recall")
-def recall(question: Question, conn: Database, state: Service) -> Answer:
+def recall(question: Question, conn: Database, state: Service, by: By) -> Answer:
     """The observations of one project that answer a question, within a budget of characters."""
-    project_id = project_of(conn, question.project)
-    assert project_id is not None
+    project_id = by.project(conn, question.project)
     filters = question.model_dump(include={"k", "budget_chars", "since", "until", "kinds"})
     return recalling.recall(conn, question.query, project_id=project_id, embedder=state.embedder(), **filters)
 
@@ -112,14 +114,14 @@ def recall(question: Question, conn: Database, state: Service) -> Answer:
 @router.get("/timeline")
 def timeline(
     conn: Database,
+    by: By,
     project: str,
     around: int | None = None,
     before: Annotated[int, Query(ge=0, le=50)] = 10,
     after: Annotated[int, Query(ge=0, le=50)] = 10,
 ) -> dict[str, list[Entry]]:
     """What happened in a project, the oldest first: around one observation, or the latest."""
-    project_id = project_of(conn, project)
-    assert project_id is not None
+    project_id = by.project(conn, project)
     return {
         "items": recalling.timeline(conn, project_id=project_id, around=around, before=before, after=after)
     }

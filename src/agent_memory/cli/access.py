@@ -1,0 +1,151 @@
+"""Tokens for programs that call over TCP, and the record of who changed what."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agent_memory import settings
+from agent_memory.access.tokens import Scope
+from agent_memory.cli.memory import AsJson, _database, _plain, _print_json, _project
+from agent_memory.errors import AgentMemoryError
+
+tokens_app = typer.Typer(help="Tokens for programs that call over TCP.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(tokens_app, name="token")
+    app.command()(audit)
+
+
+@tokens_app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Who will use it, such as codex or laptop.")],
+    *,
+    scope: Annotated[Scope, typer.Option(help="read: ask; write: also record; admin: everything.")] = "write",
+    project: Annotated[
+        str | None, typer.Option("--project", "-p", help="Only this project. Default: every one.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="When it runs out: 90d, 12h, or a date such as 2027-01-31.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token and show it, this once: it is stored as a hash."""
+    from agent_memory.access import audit as log
+    from agent_memory.access import tokens
+
+    with _database() as conn:
+        project_id = _project(conn, project) if project else None
+        made = tokens.create(
+            conn,
+            name,
+            scope=scope,
+            project_id=project_id,
+            expires_at=_moment(expires) if expires else None,
+        )
+        config = settings.load()
+        log.record(conn, config, who="cli", action="token create", kind="admin", target=f"{name} ({scope})")
+    if as_json:
+        _print_json({"name": name, "scope": scope, "project_id": project_id, "token": made})
+    else:
+        typer.echo(made)
+        typer.secho("This is shown once. Send it as: Authorization: Bearer …", err=True)
+
+
+@tokens_app.command("list")
+def list_tokens(*, as_json: AsJson = False) -> None:
+    """List the tokens and when each was used last."""
+    from agent_memory.access import tokens
+
+    with _database() as conn:
+        rows = tokens.listed(conn)
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        typer.echo("No token was made yet: agent-memory token create NAME")
+        return
+    table = _table("name", "scope", "project", "made", "expires", "last used", "")
+    for row in rows:
+        table.add_row(
+            _plain(row["name"]),
+            row["scope"],
+            _plain(row["project"] or "all"),
+            _day(row["created_at"]),
+            _day(row["expires_at"], "never"),
+            _day(row["last_used_at"], "never"),
+            "" if row["valid"] else "revoked" if row["revoked_at"] else "expired",
+        )
+    Console(highlight=False).print(table)
+
+
+@tokens_app.command()
+def revoke(name: Annotated[str, typer.Argument(help="As it is listed.")]) -> None:
+    """From now on the token opens nothing."""
+    from agent_memory.access import audit as log
+    from agent_memory.access import tokens
+
+    with _database() as conn:
+        tokens.revoke(conn, name)
+        log.record(conn, settings.load(), who="cli", action="token revoke", kind="admin", target=name)
+    typer.echo(f"Revoked {name}.")
+
+
+def audit(
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what in the last 30 days, the newest first."""
+    from agent_memory.access import audit as log
+
+    with _database() as conn:
+        rows = log.read(conn, limit=limit)
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        typer.echo("Nothing is in the audit log.")
+        return
+    table = _table("when", "who", "what", "of", "status")
+    for row in rows:
+        at = row["occurred_at"].astimezone()
+        what = _plain(row["action"])
+        table.add_row(
+            f"{at:%Y-%m-%d %H:%M:%S}",
+            _plain(row["who"]),
+            what,
+            _plain(row["target"] or ""),
+            str(row["status"]),
+        )
+    Console(highlight=False).print(table)
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _day(at: Any, otherwise: str = "") -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M}" if at else otherwise
+
+
+def _moment(said: str) -> datetime:
+    """A time from now on, such as 90d or 12h, or a date. AgentMemoryError where it is neither."""
+    if span := re.fullmatch(r"(\d{1,5})([dh])", said):
+        return datetime.now(UTC) + timedelta(**{"days" if span[2] == "d" else "hours": int(span[1])})
+    try:
+        at = datetime.fromisoformat(said)
+    except ValueError:
+        raise AgentMemoryError(
+            f"{said!r} is no time.", "Write 90d, 12h, or a date such as 2027-01-31."
+        ) from None
+    return at if at.tzinfo else at.astimezone()
