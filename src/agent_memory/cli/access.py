@@ -12,7 +12,7 @@ from rich.table import Table
 
 from agent_memory import settings
 from agent_memory.access.tokens import Scope
-from agent_memory.cli.memory import AsJson, _database, _plain, _print_json, _project
+from agent_memory.cli.terminal import AsJson, database, plain, print_json, project
 from agent_memory.errors import AgentMemoryError
 
 tokens_app = typer.Typer(help="Tokens for programs that call over TCP.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def create(
     name: Annotated[str, typer.Argument(help="Who will use it, such as codex or laptop.")],
     *,
     scope: Annotated[Scope, typer.Option(help="read: ask; write: also record; admin: everything.")] = "write",
-    project: Annotated[
+    only: Annotated[
         str | None, typer.Option("--project", "-p", help="Only this project. Default: every one.")
     ] = None,
     expires: Annotated[
@@ -40,8 +40,8 @@ def create(
     from agent_memory.access import audit as log
     from agent_memory.access import tokens
 
-    with _database() as conn:
-        project_id = _project(conn, project) if project else None
+    with database() as conn:
+        project_id = project(conn, only) if only else None
         made = tokens.create(
             conn,
             name,
@@ -52,7 +52,7 @@ def create(
         config = settings.load()
         log.record(conn, config, who="cli", action="token create", kind="admin", target=f"{name} ({scope})")
     if as_json:
-        _print_json({"name": name, "scope": scope, "project_id": project_id, "token": made})
+        print_json({"name": name, "scope": scope, "project_id": project_id, "token": made})
     else:
         typer.echo(made)
         typer.secho("This is shown once. Send it as: Authorization: Bearer …", err=True)
@@ -63,10 +63,10 @@ def list_tokens(*, as_json: AsJson = False) -> None:
     """List the tokens and when each was used last."""
     from agent_memory.access import tokens
 
-    with _database() as conn:
+    with database() as conn:
         rows = tokens.listed(conn)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     if not rows:
         typer.echo("No token was made yet: agent-memory token create NAME")
@@ -74,9 +74,9 @@ def list_tokens(*, as_json: AsJson = False) -> None:
     table = _table("name", "scope", "project", "made", "expires", "last used", "")
     for row in rows:
         table.add_row(
-            _plain(row["name"]),
+            plain(row["name"]),
             row["scope"],
-            _plain(row["project"] or "all"),
+            plain(row["project"] or "all"),
             _day(row["created_at"]),
             _day(row["expires_at"], "never"),
             _day(row["last_used_at"], "never"),
@@ -91,7 +91,7 @@ def revoke(name: Annotated[str, typer.Argument(help="As it is listed.")]) -> Non
     from agent_memory.access import audit as log
     from agent_memory.access import tokens
 
-    with _database() as conn:
+    with database() as conn:
         tokens.revoke(conn, name)
         log.record(conn, settings.load(), who="cli", action="token revoke", kind="admin", target=name)
     typer.echo(f"Revoked {name}.")
@@ -105,10 +105,10 @@ def audit(
     """Show who changed what in the last 30 days, the newest first."""
     from agent_memory.access import audit as log
 
-    with _database() as conn:
+    with database() as conn:
         rows = log.read(conn, limit=limit)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     if not rows:
         typer.echo("Nothing is in the audit log.")
@@ -116,12 +116,12 @@ def audit(
     table = _table("when", "who", "what", "of", "status")
     for row in rows:
         at = row["occurred_at"].astimezone()
-        what = _plain(row["action"])
+        what = plain(row["action"])
         table.add_row(
             f"{at:%Y-%m-%d %H:%M:%S}",
-            _plain(row["who"]),
+            plain(row["who"]),
             what,
-            _plain(row["target"] or ""),
+            plain(row["target"] or ""),
             str(row["status"]),
         )
     Console(highlight=False).print(table)

@@ -19,6 +19,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
+from agent_memory.access import audit
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.mcp.memory import Memory
@@ -220,7 +221,17 @@ def server(memory: Memory) -> MCPServer[None]:
             note = notes.note(
                 text, memory.settings, project_id=project, title=title, kind=kind, supersedes=supersedes
             )
-            return notes.save(conn, [note])[0]
+            number = notes.save(conn, [note])[0]
+            audit.record(
+                conn,
+                memory.settings,
+                who="mcp",
+                action="save_memory",
+                kind="write",
+                target=f"#{number}",
+                project_id=project,
+            )
+            return number
 
         number = memory.run(save)
         memory.embed_pending()
