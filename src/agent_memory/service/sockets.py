@@ -7,7 +7,6 @@ import ipaddress
 import os
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,7 +87,7 @@ class OwnersOnly(socket.socket):
 def _peer(connection: socket.socket) -> int | None:
     """The user id of the process at the other end; None where the system does not tell."""
     try:
-        if sys.platform == "linux":
+        if hasattr(socket, "SO_PEERCRED"):  # Linux
             said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
             return int(struct.unpack("3i", said)[1])
         said = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 76)
