@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from agent_memory import settings
+from agent_memory import paths, settings
 from agent_memory.access.tokens import Scope
 from agent_memory.cli.terminal import AsJson, database, plain, print_json, project
 from agent_memory.errors import AgentMemoryError
@@ -21,6 +22,7 @@ tokens_app = typer.Typer(help="Tokens for programs that call over TCP.", no_args
 def register(app: typer.Typer) -> None:
     app.add_typer(tokens_app, name="token")
     app.command()(audit)
+    app.command()(redact)
 
 
 @tokens_app.command()
@@ -125,6 +127,67 @@ def audit(
             str(row["status"]),
         )
     Console(highlight=False).print(table)
+
+
+def redact(
+    file: Annotated[
+        typer.FileText | None,
+        typer.Argument(help="Print this file as it would be stored; - reads standard input."),
+    ] = None,
+    *,
+    rescan: Annotated[
+        bool, typer.Option("--rescan", help="Clean what is stored already, with today's patterns.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --rescan: only count.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the redaction makes of a text, or take late-found secrets out of everything that is stored."""
+    if not rescan:
+        if file is None:
+            raise AgentMemoryError("Nothing was given to redact.", "Name a file, or - , or --rescan.")
+        from agent_memory.journal.redaction import redact as clean
+
+        typer.echo(clean(file.read()), nl=False)
+        return
+    from agent_memory.access import audit as log
+    from agent_memory.observations import rescan as rescanning
+
+    config = settings.load()
+    if not config.redact_secrets:
+        raise AgentMemoryError(
+            "REDACT_SECRETS is off, so secrets would come back with the next session.",
+            "Set it to true first.",
+        )
+    with (
+        database() as conn,
+        Progress(TextColumn("{task.description}"), TextColumn("{task.completed:,}")) as bar,
+    ):
+        task = bar.add_task("reading rows", total=None)
+        report = rescanning.rescan(conn, lambda _, count: bar.advance(task, count), dry_run=dry_run)
+        if not dry_run:
+            log.record(
+                conn,
+                config,
+                who="cli",
+                action="redact --rescan",
+                kind="admin",
+                target=f"{report.observations} rebuilt",
+            )
+    if as_json:
+        print_json(report)
+        return
+    would = "would be" if dry_run else "were"
+    typer.echo(f"{report.rows:,} rows read.")
+    for name, count in sorted(report.changed.items()):
+        typer.echo(f"  {count:>7,} {name} {would} cleaned")
+    for path in report.files:
+        typer.echo(f"  {path} {would} cleaned")
+    if not report.changed and not report.files:
+        typer.echo("No secret was found.")
+        return
+    typer.echo(f"{report.observations:,} memories {would} built anew; changed passages get new vectors.")
+    if paths.backups().exists() and any(paths.backups().iterdir()):
+        typer.echo("Backups made before this still hold what was found: agent-memory backup list")
 
 
 def _table(*names: str) -> Table:

@@ -187,6 +187,39 @@ def index_again(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     _replace_chunks(conn, stored, index_again=True)
 
 
+def owners(conn: Connection, chunks: Sequence[int]) -> list[int]:
+    """The observations of these chunks."""
+    rows = conn.execute(
+        "select distinct observation_id from mem_observation_chunks where id = any(%s)", (list(chunks),)
+    )
+    return [row["observation_id"] for row in rows]
+
+
+def stored(conn: Connection, number: int) -> dict[str, Any] | None:
+    """An observation's row."""
+    return conn.execute("select * from mem_observations where id = %s", (number,)).fetchone()
+
+
+def set_texts(conn: Connection, number: int, *, title: str, text: str) -> None:
+    conn.execute("update mem_observations set title = %s, text = %s where id = %s", (title, text, number))
+
+
+_TURN_OF = {
+    "mem_user_prompts": "select session_id, regexp_replace(id, '/[0-9a-f]{8}$', '') as prompt_id"
+    " from mem_user_prompts where session_id = %(session_id)s and id = %(id)s",
+    "mem_tool_calls": "select session_id, coalesce(prompt_id, '') as prompt_id from mem_tool_calls"
+    " where id = %(id)s",
+    "mem_assistant_messages": "select session_id, coalesce(prompt_id, '') as prompt_id"
+    " from mem_assistant_messages where id = %(id)s",
+}
+
+
+def turn_of(conn: Connection, table: str, row: dict[str, Any]) -> tuple[str, str] | None:
+    """The (session, prompt) that a row of the journal belongs to; None for a row of another table."""
+    found = conn.execute(_TURN_OF[table], row).fetchone() if table in _TURN_OF else None
+    return (found["session_id"], found["prompt_id"]) if found else None
+
+
 def turns(conn: Connection) -> list[tuple[str, str]]:
     """Every (session, prompt) that the journal knows something of, the latest sessions first."""
     rows = conn.execute(
