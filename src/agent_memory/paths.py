@@ -31,6 +31,11 @@ def env_file() -> Path:
     return home() / ".env"
 
 
+def installation() -> Path:
+    """Where we are installed, for the Claude Code plugin."""
+    return home() / "installation"
+
+
 def spool() -> Path:
     return home() / "spool"
 

@@ -127,7 +127,7 @@ class Installation:
 
 
 @contextmanager
-def installed(files: dict[str, str]) -> Iterator[Installation]:
+def installed(files: dict[str, str], *, connected: bool = True) -> Iterator[Installation]:
     """A user with a git project that holds `files`, with Claude Code connected. The service is not up yet.
 
     Whatever runs at the end is stopped, and everything is removed.
@@ -143,7 +143,8 @@ def installed(files: dict[str, str]) -> Iterator[Installation]:
         file.write_text(content, encoding="utf-8")
     subprocess.run(["git", "init", "-q", "-b", "main"], cwd=machine.project, check=True)
     try:
-        machine.run("connect", "claude")
+        if connected:
+            machine.run("connect", "claude")
         yield machine
     finally:
         with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from agent_memory.agents import cline, cursor, vscode, windsurf, zed
 from agent_memory.agents.claude_code import connect as claude_connect
 from agent_memory.agents.claude_code import payload as claude_payload
+from agent_memory.agents.claude_code import plugin as claude_plugin
 from agent_memory.agents.claude_code import reply as claude_reply
 from agent_memory.agents.claude_code import transcript as claude_transcript
 from agent_memory.agents.claude_code.connect import Scope
@@ -122,8 +123,11 @@ SESSION_FILES: dict[str, SessionFiles] = {
 REPLIES: dict[str, Callable[[str, Reply], dict[str, Any]]] = {claude_payload.AGENT: claude_reply.rendered}
 """Agents that take an answer from their hooks: the event's name and the reply → what the hook prints, as JSON."""
 
-AFTER_CONNECTING: dict[str, Callable[[], str | None]] = {codex_payload.AGENT: codex_connect.note}
-"""What the user has to do himself before an agent can be recorded, or None where nothing is left to do."""
+AFTER_CONNECTING: dict[str, Callable[[], str | None]] = {
+    claude_payload.AGENT: claude_plugin.note,
+    codex_payload.AGENT: codex_connect.note,
+}
+"""What is left for the user to do or to know once an agent is connected, or None."""
 
 
 def connection(agent: str) -> Connection:

@@ -27,6 +27,7 @@ Agent = Annotated[
 def register(app: typer.Typer) -> None:
     for command in (connect, disconnect, backfill, welcome, mcp):
         app.command()(command)
+    app.command(hidden=True)(locate)
 
 
 def connect(agent: Agent, *, scope: Scope = "user", dry_run: DryRun = False) -> None:
@@ -42,6 +43,7 @@ def disconnect(agent: Agent, *, scope: Scope = "user", dry_run: DryRun = False) 
 def _change(agent: str, scope: Literal["user", "project"], *, dry_run: bool, remove: bool) -> None:
     from agent_memory import agents
     from agent_memory.agents import settings_file
+    from agent_memory.agents.claude_code import plugin
 
     changes = agents.connection(agent)(scope, Path.cwd(), remove=remove)
     if not changes:
@@ -58,6 +60,7 @@ def _change(agent: str, scope: Literal["user", "project"], *, dry_run: bool, rem
             what = "took our entries out of" if remove else "wrote our entries into"
         typer.echo(f"{what} {change.path}")
     if not remove:
+        plugin.note_installation()
         typer.echo(f"Restart {agent}: from its next session on it is recorded and has the memory's tools.")
         if note := agents.AFTER_CONNECTING.get(agent, lambda: None)():
             typer.echo(note)
@@ -102,6 +105,13 @@ def mcp() -> None:
     from agent_memory.mcp import server
 
     server.main()
+
+
+def locate() -> None:
+    """Write down where this installation is. The Claude Code plugin calls it where that is not known."""
+    from agent_memory.agents.claude_code import plugin
+
+    plugin.note_installation()
 
 
 def _import(files: list[Path]) -> filling.Report:

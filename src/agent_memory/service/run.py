@@ -32,6 +32,7 @@ from psycopg_pool import ConnectionPool
 
 from agent_memory import paths, settings
 from agent_memory.access import audit
+from agent_memory.agents.claude_code import plugin
 from agent_memory.capture import reconcile, spool
 from agent_memory.capture.drain import drain
 from agent_memory.database import Connection, embedded, migrate, server
@@ -76,6 +77,7 @@ def serve(*, adopt: bool) -> None:
     paths.make_private(paths.home())
     with _the_one_service():
         _log_to_file()
+        plugin.note_installation()
         conninfo = server.conninfo(config, adopt=adopt)
         with server.connect(conninfo) as conn:
             _warn_of_trust(conn, config)
