@@ -278,3 +278,29 @@ def test_without_an_embedding_model_recall_goes_by_words_and_says_so(
     assert len(answer["hits"]) == 1
     assert answer["legs"] == ["text"]
     assert "words alone" in answer["notice"]
+
+
+def test_a_memory_is_retracted_and_holds_again_over_rest(api: TestClient) -> None:
+    new = [
+        {"project": "/home/dev/shop", "text": "Mail goes out through Postmark.", "external_id": "mail-1"},
+        {"project": "/home/dev/shop", "text": "The cache lives in Redis.", "supersedes": "mail-1"},
+    ]
+    old, number = api.post("/api/observations", json=new).json()["ids"]
+    assert api.get(f"/api/observations/{old}").json()["superseded_by"] == number
+    change = {"valid_until": "2026-03-01T09:00:00Z", "retracted_because": "it was too slow"}
+    told = api.patch(f"/api/observations/{number}", json=change).json()
+    assert told["held"] == {
+        "since": None,
+        "until": "2026-03-01T09:00:00Z",
+        "superseded_by": None,
+        "because": "it was too slow",
+    }
+    asked = {"query": "where does the cache live, in Redis?", "project": "/home/dev/shop"}
+    assert api.post("/api/recall", json=asked).json()["hits"] == []
+    assert (
+        api.patch(f"/api/observations/{number}", json={"valid_until": None}).json()["held"]["until"] is None
+    )
+    assert [hit["id"] for hit in api.post("/api/recall", json=asked).json()["hits"]] == [number]
+    assert api.patch("/api/observations/99999", json=change).status_code == 404
+    backwards = {"valid_from": "2026-05-01T00:00:00Z", "valid_until": "2026-04-01T00:00:00Z"}
+    assert api.patch(f"/api/observations/{number}", json=backwards).status_code == 422

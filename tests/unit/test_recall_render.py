@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from agent_memory.journal.fence import fence
 from agent_memory.recall import render
-from agent_memory.recall.answer import Answer, Entry, Full, Hit, Index
+from agent_memory.recall.answer import ALWAYS, Answer, Entry, Full, Held, Hit, Index
 
 AT = datetime(2026, 11, 22, 14, 3, 59, tzinfo=UTC)
 HIT = Hit(
@@ -63,9 +63,19 @@ def test_the_overhead_and_the_frame_are_what_a_rendering_takes() -> None:
 
 def test_what_superseded_a_hit_says_so() -> None:
     assert "supersedes #4, which was found" in render.answer(Answer(hits=[replace(HIT, instead_of=4)]))
-    shown = render.full([full(superseded_by=9, supersedes=2)])
+    shown = render.full([full(held=Held(until=AT, superseded_by=9), supersedes=2)])
     assert "supersedes #2" in shown
-    assert "no longer holds: superseded by #9" in shown
+    assert "held until 2026-11-22 14:03: superseded by #9" in shown
+
+
+def test_what_no_longer_holds_says_since_when_and_why() -> None:
+    retracted = Held(until=AT, because="the shop was sold")
+    assert "held until 2026-11-22 14:03: the shop was sold" in render.full([full(held=retracted)])
+    assert "held until 2026-11-22 14:03" in render.answer(Answer(hits=[replace(HIT, held=retracted)]))
+    line = render.line(replace(ENTRY, held=retracted))
+    assert "Ports [held until 2026-11-22 14:03] —" in line
+    later = Held(since=datetime(2126, 1, 1, tzinfo=UTC), until=datetime(2127, 1, 1, tzinfo=UTC))
+    assert render.marks(later) == ["holds from 2126-01-01 00:00", "holds until 2127-01-01 00:00"]
 
 
 def test_a_timeline_marks_what_it_is_around() -> None:
@@ -78,9 +88,7 @@ def test_observations_that_are_not_there_are_named() -> None:
     assert "Not in this project: #8, #9." in render.full([full()], missing=[8, 9])
 
 
-def full(
-    *, text: str = "All of it.", supersedes: int | None = None, superseded_by: int | None = None
-) -> Full:
+def full(*, text: str = "All of it.", supersedes: int | None = None, held: Held = ALWAYS) -> Full:
     return Full(
         id=3,
         kind="note",
@@ -91,5 +99,6 @@ def full(
         session_id=None,
         external_id=None,
         supersedes=supersedes,
-        superseded_by=superseded_by,
+        superseded_by=held.superseded_by,
+        held=held,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    for command in (recall, search, timeline, show, save, reindex):
+    for command in (recall, search, timeline, show, save, retract, reindex):
         app.command()(command)
 
 
@@ -106,6 +107,7 @@ def timeline(
 def show(number: Annotated[int, typer.Argument(metavar="ID")], *, as_json: terminal.AsJson = False) -> None:
     """Print one observation whole, with the journal rows that it came from."""
     from agent_memory.observations import store
+    from agent_memory.recall import render
     from agent_memory.recall import search as recalling
 
     with terminal.database() as conn:
@@ -123,6 +125,8 @@ def show(number: Annotated[int, typer.Argument(metavar="ID")], *, as_json: termi
     at = one.occurred_at.astimezone()
     console.print(f"[bold]{terminal.plain(one.title)}[/bold]")
     console.print(f"{one.kind} #{one.id} · {at:%Y-%m-%d %H:%M} · session {one.session_id or '–'}")
+    for mark in render.marks(one.held):
+        console.print(mark, style="yellow", markup=False)
     console.print(one.text, markup=False)
     console.print(f"sources: {json.dumps(one.sources)}", markup=False)
 
@@ -131,6 +135,9 @@ def save(
     text: Annotated[str, typer.Argument(help="What to remember; '-' reads it from standard input.")],
     *,
     title: Annotated[str | None, typer.Option(help="Default: the first line.")] = None,
+    supersedes: Annotated[
+        int | None, typer.Option(metavar="ID", help="What no longer holds: this note takes its place.")
+    ] = None,
     project: terminal.Project = None,
 ) -> None:
     """Remember a note for this project. The same text again is the same note."""
@@ -143,11 +150,34 @@ def save(
     with terminal.database() as conn:
         project_id = projects.ensure_argument(conn, project or os.getcwd())
         config = settings.load()
-        (number,) = notes.save(conn, [notes.note(text, config, project_id=project_id, title=title)])
+        note = notes.note(text, config, project_id=project_id, title=title, supersedes=supersedes)
+        (number,) = notes.save(conn, [note])
         audit.record(
             conn, config, who="cli", action="save", kind="write", target=f"#{number}", project_id=project_id
         )
     typer.echo(f"Saved as #{number}.")
+
+
+def retract(
+    number: Annotated[int, typer.Argument(metavar="ID")],
+    *,
+    because: Annotated[str | None, typer.Option(help="Why it no longer holds.")] = None,
+    at: Annotated[datetime | None, typer.Option(help="Since when it does not. Default: now.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="It holds, after all.")] = False,
+) -> None:
+    """Say that a memory no longer holds, with nothing in its place: recall stops giving it; it is kept, and marked."""
+    from agent_memory.access import audit
+    from agent_memory.observations import notes
+
+    config = settings.load()
+    with terminal.database() as conn:
+        if undo:
+            notes.hold_again(conn, number)
+        else:
+            since = at.astimezone() if at else None
+            notes.retract(conn, number, at=since, because=because, settings=config)
+        audit.record(conn, config, who="cli", action="retract", kind="write", target=f"#{number}")
+    typer.echo(f"#{number} holds again." if undo else f"#{number} no longer holds.")
 
 
 def reindex() -> None:
@@ -169,6 +199,8 @@ def reindex() -> None:
 
 
 def _print_entries(entries: Sequence[Entry], nothing: str) -> None:
+    from agent_memory.recall import render
+
     if not entries:
         typer.echo(nothing)
         return
@@ -178,5 +210,6 @@ def _print_entries(entries: Sequence[Entry], nothing: str) -> None:
     table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1)
     for entry in entries:
         at = entry.occurred_at.astimezone()
-        table.add_row(str(entry.id), f"{at:%Y-%m-%d %H:%M}", entry.kind, terminal.plain(entry.title))
+        said = "".join(f"({mark}) " for mark in render.marks(entry.held))
+        table.add_row(str(entry.id), f"{at:%Y-%m-%d %H:%M}", entry.kind, terminal.plain(said + entry.title))
     Console(highlight=False).print(table)

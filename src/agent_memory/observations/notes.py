@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from agent_memory.database import Connection
@@ -18,21 +20,106 @@ OF_THE_JOURNAL = ("turn", "summary")
 """Kinds that are built from the journal, and built again by reindex."""
 LONGEST = 20_000
 """Characters of one note. More is a document: recall shows passages, and nobody reads on."""
+LONGEST_REASON = 500
+"""Characters of the reason why something no longer holds."""
+MOST_TIMES = 20
+"""How often the same text can be taken back and said again as a note of its own."""
+
+_OF_THE_TEXT = re.compile(r"[a-z][a-z0-9_-]*/[0-9a-f]{32}")
+"""An external id that was made from the note's kind and text."""
 
 
 def save(conn: Connection, notes: Sequence[Observation]) -> list[int]:
-    """Write notes; their ids, in the order given.
+    """Write notes; their ids, in the order given. A note may supersede one that is given with it, by its external id.
 
-    Raises AgentMemoryError (422) where one corrects an observation that its project does not have.
+    Raises AgentMemoryError (422) where one supersedes an observation that its project does not have, or one that
+    supersedes it.
     """
-    for one in notes:
-        if one.supersedes is not None and store.project_of(conn, one.supersedes) != one.project_id:
-            raise AgentMemoryError(
-                f"There is no observation {one.supersedes} in this project that could be superseded.",
-                "Give the id of one that search or recall shows.",
-                status=422,
-            )
-    return store.save(conn, notes)
+    ids = store.save(conn, [replace(one, supersedes=None, external_id=_key(conn, one)) for one in notes])
+    for number, one in zip(ids, notes, strict=True):
+        if one.supersedes is not None:
+            _supersede(conn, number, one)
+    return ids
+
+
+def retract(
+    conn: Connection,
+    number: int,
+    *,
+    at: datetime | None = None,
+    because: str | None = None,
+    settings: Settings,
+) -> None:
+    """Say that an observation no longer holds, since `at` (None: since now), without another in its place.
+
+    Raises AgentMemoryError (404) where there is none.
+    """
+    reason = storable(because or "").strip()[:LONGEST_REASON]
+    values: dict[str, datetime | str | None] = {
+        "valid_until": at or datetime.now(UTC),
+        "retracted_because": (redact(reason) if settings.redact_secrets else reason) or None,
+    }
+    change_validity(conn, number, values)
+
+
+def hold_again(conn: Connection, number: int) -> None:
+    """Take a retraction back. Raises AgentMemoryError (404) where there is no such observation."""
+    change_validity(conn, number, {"valid_until": None, "retracted_because": None})
+
+
+def change_validity(conn: Connection, number: int, values: Mapping[str, datetime | str | None]) -> None:
+    """Set some of `valid_from`, `valid_until` and `retracted_because`.
+
+    Raises AgentMemoryError: no such observation (404), or it would end before it begins (422).
+    """
+    if not 0 < number < 2**63 or not store.set_validity(conn, number, values):
+        raise AgentMemoryError(
+            f"There is no observation {number}.",
+            "Give the id of one that search or recall shows.",
+            status=404,
+        )
+    (row,) = store.get(conn, [number])
+    if row["valid_from"] and row["valid_until"] and row["valid_from"] > row["valid_until"]:
+        raise AgentMemoryError(
+            f"Observation {number} would cease to hold before it begins to.",
+            "Give a valid_until that is later than its valid_from.",
+            status=422,
+        )
+
+
+def _key(conn: Connection, one: Observation) -> str | None:
+    """Under which external id a note is stored. A text that is said again after it had ceased to hold is a note of
+    its own, and holds; the same text from before that is the note that was there."""
+    key = one.external_id
+    if key is None or not _OF_THE_TEXT.fullmatch(key):
+        return key
+    keys = [key, *(f"{key}/{n}" for n in range(2, MOST_TIMES + 1))]
+    said = store.said_before(conn, one.project_id, keys)
+    for before in said:
+        if before["ended"] is None or one.occurred_at <= before["ended"]:
+            return str(before["external_id"])
+    return keys[min(len(said), MOST_TIMES - 1)]
+
+
+def _supersede(conn: Connection, number: int, one: Observation) -> None:
+    earlier = one.supersedes
+    if isinstance(earlier, str):
+        earlier = store.by_external_id(conn, one.project_id, earlier)
+    elif earlier is not None and store.project_of(conn, earlier) != one.project_id:
+        earlier = None
+    if earlier is None:
+        raise AgentMemoryError(
+            f"There is no observation {one.supersedes} in this project that could be superseded.",
+            "Give the id of one that search or recall shows, or an external_id of this project.",
+            status=422,
+        )
+    store.supersede(conn, number, earlier)
+    if number in store.earlier_of(conn, number):
+        raise AgentMemoryError(
+            f"Observation {earlier} supersedes {number}, so {number} cannot supersede it.",
+            "To say that the earlier one holds again, save its text anew, as superseding the later one.",
+            status=422,
+        )
 
 
 def note(
@@ -46,7 +133,9 @@ def note(
     occurred_at: datetime | None = None,
     session_id: str | None = None,
     external_id: str | None = None,
-    supersedes: int | None = None,
+    supersedes: int | str | None = None,
+    valid_from: datetime | None = None,
+    valid_until: datetime | None = None,
 ) -> Observation:
     """A note, redacted, ready for `save`. Without an `external_id` the same text is the same note.
 
@@ -78,4 +167,6 @@ def note(
         session_id=session_id,
         external_id=external_id or f"{kind}/{same}",
         supersedes=supersedes,
+        valid_from=valid_from,
+        valid_until=valid_until,
     )

@@ -36,8 +36,12 @@ class Observation:
     session_id: str | None = None
     external_id: str | None = None
     """One observation a project has this; saving another one replaces it."""
-    supersedes: int | None = None
-    """The id of the observation that this one corrects."""
+    supersedes: int | str | None = None
+    """The observation that this one corrects: its id, or, until a note is saved, its external id."""
+    valid_from: datetime | None = None
+    """None: it holds since it occurred."""
+    valid_until: datetime | None = None
+    """None: it holds until it is superseded or retracted."""
     sources: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
     sections: Sequence[Section] = ()
     """The text in its parts, where they have different roles. They are cut into chunks apart."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from agent_memory.database import Connection
@@ -26,7 +27,7 @@ def save(conn: Connection, observations: Sequence[Observation], *, index_again: 
 
     One with the external id of a stored one replaces it. Of its chunks those that read the same keep their
     row and their vector; the others wait for new vectors. Text search finds all of it once the caller
-    commits.
+    commits. What was said of when the stored one holds stays, where the new one says nothing of it.
     """
     if not observations:
         return []
@@ -35,12 +36,15 @@ def save(conn: Connection, observations: Sequence[Observation], *, index_again: 
     cursor = conn.cursor()
     cursor.executemany(
         """
-        insert into mem_observations (project_id, session_id, kind, role, title, text, occurred_at,
-            external_id, supersedes, sources)
-        values (%s, (select id from mem_sessions where id = %s), %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
+        insert into mem_observations as o (project_id, session_id, kind, role, title, text, occurred_at,
+            external_id, supersedes, valid_from, valid_until, sources)
+        values (%s, (select id from mem_sessions where id = %s), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
         on conflict (project_id, external_id) do update set session_id = excluded.session_id,
             kind = excluded.kind, role = excluded.role, title = excluded.title, text = excluded.text,
-            occurred_at = excluded.occurred_at, supersedes = excluded.supersedes, sources = excluded.sources
+            occurred_at = excluded.occurred_at, sources = excluded.sources,
+            supersedes = coalesce(excluded.supersedes, o.supersedes),
+            valid_from = coalesce(excluded.valid_from, o.valid_from),
+            valid_until = coalesce(excluded.valid_until, o.valid_until)
         returning id
         """,
         (_row(observations[i]) for i in order),
@@ -65,7 +69,7 @@ def _row(o: Observation) -> tuple[object, ...]:
     sources = json.dumps({name: list(ids) for name, ids in o.sources.items()})
     place = (o.project_id, o.session_id)
     said = (o.kind, o.role, o.title, o.text, o.occurred_at)
-    return (*place, *said, o.external_id, o.supersedes, sources)
+    return (*place, *said, o.external_id, o.supersedes, o.valid_from, o.valid_until, sources)
 
 
 def chunks_of(observation: Observation) -> list[Chunk]:
@@ -344,6 +348,65 @@ def _tallies(conn: Connection, key: dict[str, Any]) -> list[Tally]:
 def _filled(kind: Any, row: dict[str, Any]) -> Any:
     """A dataclass from the columns of the same names."""
     return kind(**{field.name: row[field.name] for field in dataclasses.fields(kind)})
+
+
+def supersede(conn: Connection, number: int, earlier: int) -> None:
+    conn.execute("update mem_observations set supersedes = %s where id = %s", (earlier, number))
+
+
+def earlier_of(conn: Connection, number: int) -> list[int]:
+    """What an observation supersedes, and what that supersedes, and so on."""
+    rows = conn.execute(
+        """
+        with recursive chain(id) as (
+            select supersedes from mem_observations where id = %s and supersedes is not null
+            union select o.supersedes from chain join mem_observations o on o.id = chain.id
+            where o.supersedes is not null
+        )
+        select id from chain
+        """,
+        (number,),
+    )
+    return [row["id"] for row in rows]
+
+
+def by_external_id(conn: Connection, project_id: int, external_id: str) -> int | None:
+    row = conn.execute(
+        "select id from mem_observations where project_id = %s and external_id = %s",
+        (project_id, external_id),
+    ).fetchone()
+    return int(row["id"]) if row else None
+
+
+def said_before(conn: Connection, project_id: int, external_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The observations of these external ids, the first first: `external_id`, and when each ceased to hold (`ended`,
+    or None)."""
+    return conn.execute(
+        """
+        select o.external_id, least(o.valid_until, (select min(coalesce(later.valid_from, later.occurred_at))
+            from mem_observations later where later.supersedes = o.id)) as ended
+        from mem_observations o where o.project_id = %s and o.external_id = any(%s) order by o.id
+        """,
+        (project_id, list(external_ids)),
+    ).fetchall()
+
+
+def set_validity(conn: Connection, number: int, values: Mapping[str, datetime | str | None]) -> bool:
+    """Set some of `valid_from`, `valid_until` and `retracted_because`. False: there is no such observation."""
+    changed = conn.execute(
+        """
+        update mem_observations set
+            valid_from = case when %(names)s::text[] @> '{valid_from}' then %(valid_from)s else valid_from end,
+            valid_until = case when %(names)s::text[] @> '{valid_until}' then %(valid_until)s else valid_until end,
+            retracted_because = case when %(names)s::text[] @> '{retracted_because}'
+                then %(retracted_because)s else retracted_because end
+        where id = %(id)s
+        """,
+        {"valid_from": None, "valid_until": None, "retracted_because": None}
+        | dict(values)
+        | {"id": number, "names": list(values)},
+    )
+    return bool(changed.rowcount)
 
 
 def project_of(conn: Connection, number: int) -> int | None:

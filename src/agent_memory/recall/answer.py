@@ -9,6 +9,22 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """When an observation held, as far as anybody said."""
+
+    since: datetime | None = None
+    """None: since it occurred."""
+    until: datetime | None = None
+    """None: it holds."""
+    superseded_by: int | None = None
+    because: str | None = None
+    """Why it was retracted, in the words of whoever did."""
+
+
+ALWAYS = Held()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """An observation that answers a query."""
 
@@ -29,6 +45,7 @@ class Hit:
     """Why it is here: its rank and its raw score in each leg, and the words that matched."""
     instead_of: int | None = None
     """The observation that was found, where this one superseded it."""
+    held: Held = ALWAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +70,7 @@ class Entry:
     occurred_at: datetime
     session_id: str | None
     score: float | None = None
+    held: Held = ALWAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,3 +98,4 @@ class Full:
     sources: Mapping[str, Any] = field(default_factory=dict)
     supersedes: int | None = None
     superseded_by: int | None = None
+    held: Held = ALWAYS

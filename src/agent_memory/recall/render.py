@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from agent_memory.journal.fence import fence
-from agent_memory.recall.answer import Answer, Entry, Full, Hit, Index
+from agent_memory.recall.answer import Answer, Entry, Full, Held, Hit, Index
 from agent_memory.recall.budget import cut
 
 NOTHING = "Nothing relevant is in this project's memory."
@@ -73,15 +74,25 @@ def heading(one: Hit | Full) -> str:
     if isinstance(one, Full):
         if one.supersedes is not None:
             origin.append(f"supersedes #{one.supersedes}")
-        if one.superseded_by is not None:
-            origin.append(f"no longer holds: superseded by #{one.superseded_by}")
     elif one.instead_of is not None:
         origin.append(f"supersedes #{one.instead_of}, which was found")
+    origin += marks(one.held)
     return f"{first}\n({'; '.join(origin)})" if origin else first
 
 
 def line(entry: Entry) -> str:
-    return f"#{entry.id} · {moment(entry.occurred_at)} · {entry.kind} · {entry.title} — {entry.snippet}"
+    said = "".join(f" [{mark}]" for mark in marks(replace(entry.held, because=None)))
+    return f"#{entry.id} · {moment(entry.occurred_at)} · {entry.kind} · {entry.title}{said} — {entry.snippet}"
+
+
+def marks(held: Held) -> list[str]:
+    """`held until 2026-07-03 09:12: superseded by #9`, and the like; empty for what simply holds."""
+    told = [f"holds from {moment(held.since)}"] if held.since and held.since > datetime.now(UTC) else []
+    if held.until is None:
+        return told
+    why = f"superseded by #{held.superseded_by}" if held.superseded_by is not None else held.because
+    verb = "held" if held.until <= datetime.now(UTC) else "holds"
+    return [*told, f"{verb} until {moment(held.until)}" + (f": {why}" if why else "")]
 
 
 def moment(at: datetime) -> str:

@@ -11,13 +11,13 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent_memory.database import Connection
 from agent_memory.observations.words import indexable
 from agent_memory.recall import budget, fusion, relevance, render, store
-from agent_memory.recall.answer import Answer, Entry, Full, Hit, Index
+from agent_memory.recall.answer import Answer, Entry, Full, Held, Hit, Index
 from agent_memory.recall.fusion import Ranked
 from agent_memory.recall.store import Filters
 
@@ -61,16 +61,18 @@ def recall(
     """The up to `k` observations of a project that answer `query`, best first.
 
     `render.answer` makes at most `budget_chars` characters of it. `since` (inclusive) and `until`
-    (exclusive) bound when an observation occurred. What was superseded is not given; what superseded it
-    takes its place. Without an embedder, or where it fails, the text leg answers alone and the notice
-    says so. Nothing relevant gives no hits and `abstained`. Any text is a query; one without words gets
-    no hits.
+    (exclusive) bound when an observation occurred. Only what holds is given, at `until` where that is past, else
+    now: what was retracted is not, and what superseded another takes its place. Without an embedder, or where
+    it fails, the text leg answers alone and the notice says so. Nothing relevant gives no hits and
+    `abstained`. Any text is a query; one without words gets no hits.
     """
     filters = Filters(since=since, until=until, kinds=kinds)
     found = _find(conn, query, project_id, embedder, filters)
     if found.abstained:
         return Answer(abstained=True, legs=found.legs, notice=found.notice)
-    current = _current(conn, found.ranked, project_id, limit=max(1, min(k, MAX_HITS)))
+    current = _current(conn, found.ranked, project_id, limit=max(1, min(k, MAX_HITS)), at=_past(until))
+    if not current:
+        return Answer(abstained=True, legs=found.legs, notice=_no_longer(found))
     hits = _full_enough(conn, current, project_id, budget_chars - render.frame(found.notice))
     notice = found.notice
     if current and not hits:
@@ -89,11 +91,13 @@ def search(
     until: datetime | None = None,
     kinds: Sequence[str] | None = None,
 ) -> Index:
-    """Like `recall`, with a line of at most 80 tokens in place of each text."""
+    """Like `recall`, with a line of at most 80 tokens in place of each text. What no longer holds without anything in
+    its place is listed, and marked."""
     found = _find(conn, query, project_id, embedder, Filters(since=since, until=until, kinds=kinds))
     if found.abstained:
         return Index(abstained=True, legs=found.legs, notice=found.notice)
-    current = _current(conn, found.ranked, project_id, limit=max(1, min(limit, MAX_HITS)))
+    bound, at = max(1, min(limit, MAX_HITS)), _past(until)
+    current = _current(conn, found.ranked, project_id, limit=bound, at=at, also_retracted=True)
     passages = _passages(conn, current, project_id)
     entries = [
         _entry(
@@ -136,7 +140,29 @@ def timeline(
 def get(conn: Connection, *, project_id: int, ids: Sequence[int]) -> list[Full]:
     """The project's own among the observations `ids`, whole, the oldest first."""
     rows = store.observations(conn, [number for number in ids if 0 < number < 2**63], project_id=project_id)
-    return [Full(**row) for row in rows]
+    return [
+        Full(
+            **{
+                name: row[name]
+                for name in (
+                    *(
+                        "id",
+                        "kind",
+                        "role",
+                        "title",
+                        "text",
+                        "occurred_at",
+                        "session_id",
+                        "external_id",
+                        "sources",
+                    ),
+                    *("supersedes", "superseded_by"),
+                )
+            },
+            held=_held(row),
+        )
+        for row in rows
+    ]
 
 
 def _find(
@@ -222,18 +248,46 @@ class _Current:
     instead_of: int | None
 
 
-def _current(conn: Connection, ranked: Sequence[Ranked], project_id: int, *, limit: int) -> list[_Current]:
-    """The first `limit` of the ranked, those that were superseded replaced by what holds now."""
+def _current(
+    conn: Connection,
+    ranked: Sequence[Ranked],
+    project_id: int,
+    *,
+    limit: int,
+    at: datetime | None,
+    also_retracted: bool = False,
+) -> list[_Current]:
+    """The first `limit` of the ranked, those that were superseded replaced by what holds at the moment `at`."""
     ids = [one.observation_id for one in ranked]
-    later = store.successors(conn, ids, project_id=project_id)
+    standing = store.standing(conn, ids, project_id=project_id, at=at)
     chosen: dict[int, tuple[Ranked, int | None]] = {}
     for one in ranked:
-        now = later.get(one.observation_id, one.observation_id)
-        chosen.setdefault(now, (one, one.observation_id if now != one.observation_id else None))
-        if len(chosen) == limit:
-            break
+        found = one.observation_id
+        for now in standing[found] or ([found] if also_retracted else []):
+            if len(chosen) < limit:
+                chosen.setdefault(now, (one, found if now != found else None))
     rows = {row["id"]: row for row in store.observations(conn, list(chosen), project_id=project_id)}
     return [_Current(one, rows[now], instead_of) for now, (one, instead_of) in chosen.items() if now in rows]
+
+
+def _past(until: datetime | None) -> datetime | None:
+    """The moment that a question about the past asks about. None: it asks about now."""
+    return until if until is not None and until < datetime.now(UTC) else None
+
+
+def _no_longer(found: _Found) -> str:
+    numbers = ", ".join(f"#{one.observation_id}" for one in found.ranked[:3])
+    said = f"What was found no longer holds ({numbers}); search lists it, get_observations tells it."
+    return f"{found.notice} {said}" if found.notice else said
+
+
+def _held(row: Mapping[str, Any]) -> Held:
+    return Held(
+        since=row["valid_from"],
+        until=row["held_until"],
+        superseded_by=row["superseded_by"],
+        because=row["retracted_because"],
+    )
 
 
 def _passages(conn: Connection, current: Sequence[_Current], project_id: int) -> dict[int, list[str]]:
@@ -273,6 +327,7 @@ def _full_enough(conn: Connection, current: Sequence[_Current], project_id: int,
             sources=one.row["sources"],
             legs=one.ranked.legs,
             instead_of=one.instead_of,
+            held=_held(one.row),
         )
         for one in current
     ]
@@ -301,6 +356,7 @@ def _entry(
         occurred_at=row["occurred_at"],
         session_id=row["session_id"],
         score=score,
+        held=_held(row),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from agent_memory.database import Connection
@@ -281,33 +281,61 @@ def vector_leg(
     ).fetchall()
 
 
-def successors(conn: Connection, ids: Sequence[int], *, project_id: int) -> dict[int, int]:
-    """For each that was superseded, the observation that holds now: the end of its longest, newest chain."""
+def standing(
+    conn: Connection, ids: Sequence[int], *, project_id: int, at: datetime | None
+) -> dict[int, list[int]]:
+    """For each of these observations what holds in its place at the moment `at` (None: now): itself, or the ends of
+    the chains that supersede it, the newest first. None of them: it was retracted, or what superseded it was."""
     rows = conn.execute(
         """
-        with recursive chain(old, new, steps) as (
-            select o.id, o.id, 0 from mem_observations o
+        with recursive chain(old, new, earlier, steps) as (
+            select o.id, o.id, null::bigint, 0 from mem_observations o
             where o.id = any(%(ids)s) and o.project_id = %(project)s
             union all
-            select chain.old, later.id, chain.steps + 1 from chain join mem_observations later
+            select chain.old, later.id, chain.new, chain.steps + 1 from chain join mem_observations later
                 on later.supersedes = chain.new and later.project_id = %(project)s
             where chain.steps < 100  -- two that supersede each other
+                and coalesce(later.valid_from, case when %(past)s then later.occurred_at end, '-infinity') <= %(at)s
         )
-        select distinct on (old) old, new from chain where steps > 0 order by old, steps desc, new desc
+        select distinct chain.old, o.id as new, o.occurred_at,
+            coalesce(o.valid_until > %(at)s, true) and coalesce(o.valid_from <= %(at)s, true) as holds
+        from chain join mem_observations o on o.id = chain.new
+        where not exists (select from chain next where next.old = chain.old and next.earlier = chain.new)
+        order by chain.old, o.occurred_at desc, o.id desc
         """,
-        {"ids": list(ids), "project": project_id},
+        {
+            "ids": list(ids),
+            "project": project_id,
+            "past": at is not None,
+            "at": at or datetime.now(UTC),
+        },
     ).fetchall()
-    return {row["old"]: row["new"] for row in rows}
+    found: dict[int, list[int]] = {}
+    for row in rows:
+        found.setdefault(row["old"], []).extend([row["new"]] if row["holds"] else [])
+    return {number: found.get(number, [number]) for number in ids}
+
+
+_HELD = """
+    o.valid_from, o.retracted_because, later.id as superseded_by, least(o.valid_until, later.since) as held_until
+"""
+_LATER = """
+    left join lateral (
+        select max(l.id) as id, min(coalesce(l.valid_from, l.occurred_at)) as since
+        from mem_observations l where l.supersedes = o.id and l.project_id = o.project_id
+    ) later on true
+"""
 
 
 def observations(conn: Connection, ids: Sequence[int], *, project_id: int) -> list[dict[str, Any]]:
-    """The project's own among `ids`, whole, in order of time; `superseded_by` is what replaced one."""
+    """The project's own among `ids`, whole, in order of time; `superseded_by` is what replaced one, `held_until` when
+    it ceased to hold."""
     return conn.execute(
-        """
+        f"""
         select o.id, o.kind, o.role, o.title, o.text, o.occurred_at, o.session_id, o.external_id, o.sources,
-            o.supersedes, (select max(later.id) from mem_observations later
-                           where later.supersedes = o.id and later.project_id = o.project_id) as superseded_by
-        from mem_observations o where o.id = any(%s) and o.project_id = %s order by o.occurred_at, o.id
+            o.supersedes, {_HELD}
+        from mem_observations o {_LATER}
+        where o.id = any(%s) and o.project_id = %s order by o.occurred_at, o.id
         """,
         (list(ids), project_id),
     ).fetchall()
@@ -343,16 +371,16 @@ def around(
 
     Up to `before` observations that are older than `(at, id_at)`, and up to `after` from it on.
     """
-    columns = "o.id, o.kind, o.title, o.text, o.occurred_at, o.session_id"
+    columns = f"o.id, o.kind, o.title, o.text, o.occurred_at, o.session_id, {_HELD}"
     moment = "(coalesce(%(at)s, 'infinity'::timestamptz), %(id)s::bigint)"
     ours = "o.project_id = %(project)s" + ("" if kinds is None else " and o.kind = any(%(kinds)s)")
     return conn.execute(
         f"""
         select * from (
-            (select {columns} from mem_observations o where {ours} and (o.occurred_at, o.id) < {moment}
+            (select {columns} from mem_observations o {_LATER} where {ours} and (o.occurred_at, o.id) < {moment}
              order by o.occurred_at desc, o.id desc limit %(before)s)
             union all
-            (select {columns} from mem_observations o where {ours} and (o.occurred_at, o.id) >= {moment}
+            (select {columns} from mem_observations o {_LATER} where {ours} and (o.occurred_at, o.id) >= {moment}
              order by o.occurred_at, o.id limit %(after)s)
         ) met order by occurred_at, id
         """,

@@ -28,7 +28,18 @@ class NewObservation(BaseModel):
     occurred_at: AwareDatetime | None = None
     session_id: str | None = Field(default=None, max_length=200)
     external_id: str | None = Field(default=None, max_length=500)
-    supersedes: int | None = None
+    supersedes: int | str | None = None
+    """An observation's id or its external id; also of one that comes in the same request."""
+    valid_from: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+
+
+class Validity(BaseModel):
+    """Fields that are not given stay as they are. `valid_until`: null takes a retraction back."""
+
+    valid_from: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+    retracted_because: str | None = Field(default=None, max_length=notes.LONGEST_REASON)
 
 
 class Question(BaseModel):
@@ -93,6 +104,20 @@ def get_observation(number: int, conn: Database, by: By) -> Full:
             f"There is no observation {number}.", "Search lists what there is.", status=404
         )
     return found[0]
+
+
+@router.patch("/observations/{number}")
+def change_observation(number: int, change: Validity, conn: Database, state: Service, by: By) -> Full:
+    """Say when an observation held. A `valid_until` retracts it: recall no longer gives it, and it stays, marked."""
+    get_observation(number, conn, by)
+    if change.valid_until is not None:
+        because = change.retracted_because
+        notes.retract(conn, number, at=change.valid_until, because=because, settings=state.settings)
+    elif "valid_until" in change.model_fields_set:
+        notes.hold_again(conn, number)
+    if "valid_from" in change.model_fields_set:
+        notes.change_validity(conn, number, {"valid_from": change.valid_from})
+    return get_observation(number, conn, by)
 
 
 @router.post("/observations/search")
