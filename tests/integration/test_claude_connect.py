@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,7 +111,12 @@ def test_connecting_adds_a_handler_for_each_event_and_the_server(user: Path) -> 
         "args": ["-I", "-S", "-c", connect.RUN, str(HOOK), "claude"],
         "timeout": 5,
     }
-    assert handlers["PreToolUse"] == {**stop, "async": True}
+    assert handlers["PreToolUse"] == {
+        "type": "command",
+        "command": "/bin/sh",
+        "args": ["-c", connect.ASKING, sys.executable, connect.RUN, str(HOOK), "claude"],
+        "timeout": 5,
+    }
     assert handlers["SessionStart"] == handlers["SessionEnd"] == {**stop, "timeout": 10}
     assert read(user / ".claude.json") == {
         "mcpServers": {
@@ -122,6 +128,34 @@ def test_connecting_adds_a_handler_for_each_event_and_the_server(user: Path) -> 
             }
         }
     }
+
+
+def test_before_a_call_only_tools_that_a_lesson_may_stop_run_the_hook(user: Path) -> None:
+    path = user / ".claude" / "settings.json"
+    run("user", user)
+    (group,) = read(path)["hooks"]["PreToolUse"]
+    assert group["matcher"] == connect.BEFORE
+    wanted = {"Bash", "Edit", "Write", "NotebookEdit", "mcp__github__merge"}
+    others = {"Read", "Grep", "BashOutput", "TodoWrite", "mcp__agent-memory__recall"}
+    assert {tool for tool in wanted | others if re.search(connect.BEFORE, tool)} == wanted
+
+
+def test_a_handler_of_an_earlier_version_is_brought_up_to_date_with_its_matcher(user: Path) -> None:
+    path = user / ".claude" / "settings.json"
+    run("user", user)
+    now = read(path)
+    once = read(path)
+    once["hooks"]["PreToolUse"] = [
+        {"hooks": [{**once["hooks"]["PostToolUse"][0]["hooks"][0], "async": True}]}
+    ]
+    put(path, json.dumps(once))
+    run("user", user)
+    assert read(path) == now
+    theirs = {"matcher": "Bash", "hooks": [once["hooks"]["PreToolUse"][0]["hooks"][0]]}
+    once["hooks"]["PreToolUse"] = [theirs]
+    put(path, json.dumps(once))
+    run("user", user)
+    assert read(path)["hooks"]["PreToolUse"][0]["matcher"] == "Bash", "what the user arranged stays"
 
 
 def test_a_project_has_its_own_files(user: Path, project: Path) -> None:
@@ -256,7 +290,8 @@ def test_an_environment_that_moved_is_brought_up_to_date_in_its_place(
     monkeypatch.undo()
     run("user", user)
     after = read(path)
-    assert all(handler["command"] == sys.executable for handler in ours(path).values())
+    assert all(sys.executable in [h["command"], *h["args"]] for h in ours(path).values())
+    assert "/old/venv" not in path.read_text(encoding="utf-8")
     assert "/old/venv" not in path.read_text(encoding="utf-8")
     assert "/old/venv" not in (user / ".claude.json").read_text(encoding="utf-8")
     assert after["hooks"]["PostToolUse"][1]["matcher"] == "Bash"
@@ -440,6 +475,33 @@ def test_the_handler_of_a_deleted_installation_does_not_block_the_agent(user: Pa
         assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
     # What would block every call, and why the handler is no plain `python hook.py`:
     assert fire([sys.executable, "-I", "-S", str(gone), "claude"], b"{}").returncode == 2
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_before_a_call_the_hook_runs_where_a_lesson_may_speak_and_only_there(
+    user: Path, home: Path, tmp_path: Path, shell: str
+) -> None:
+    run("user", user)
+    hook = tmp_path / "agent_memory" / "hook.py"
+    hook.parent.mkdir()
+    hook.write_text("import sys; print(len(sys.stdin.read()), sys.argv[1:])", encoding="utf-8")
+    command = [shell, *handler(user / ".claude/settings.json", "PreToolUse", hook)[1:]]
+    big = b"x" * 1_000_000  # more than a pipe holds: whoever writes it must not find the other end closed
+    asks = home / "asks"
+    home.mkdir(exist_ok=True)
+    for text, said in (
+        (None, b""),
+        ("", b""),
+        ("SessionStart 500\nStop 100\n", b""),
+        ("SessionStart 500\nPreToolUse 100 Bash\n", b"1000000 ['claude']\n"),
+    ):
+        asks.unlink(missing_ok=True)
+        if text is not None:
+            asks.write_text(text, encoding="ascii")
+        result = fire(command, big)
+        assert (result.returncode, result.stdout, result.stderr) == (0, said, b"")
+    gone = fire([*command[:3], "/no/python", *command[4:]], b"{}")
+    assert (gone.returncode, gone.stdout, gone.stderr) == (0, b"", b"")
 
 
 def test_the_handler_takes_the_compiled_hook_and_notices_a_new_one(user: Path, tmp_path: Path) -> None:

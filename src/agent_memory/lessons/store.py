@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from agent_memory.database import Connection
-from agent_memory.lessons.lesson import Draft, Lesson, Status
+from agent_memory.lessons.lesson import Action, Draft, Lesson, Status
+from agent_memory.lessons.moment import Phase
 from agent_memory.lessons.trigger import Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firing:
+    """A lesson spoke."""
+
+    lesson_id: int
+    project: str
+    """The identity of the project in which it spoke."""
+    session_id: str
+    prompt_id: str | None
+    agent_id: str | None
+    tool_use_id: str | None
+    tool_name: str | None
+    phase: Phase
+    action: Action
+    fired_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
 
 _SELECT = """
     select l.*, p.identity as project, p.name as project_name
@@ -140,6 +161,59 @@ def listed(
         },
     )
     return [lesson_of(row) for row in rows]
+
+
+def listen(conn: Connection) -> None:
+    """Hear of every change to a lesson, in whatever process, through `conn.notifies()`."""
+    conn.execute("listen mem_lessons")
+
+
+def version(conn: Connection) -> Any:
+    """Something that differs whenever the active lessons do."""
+    return conn.execute(
+        """
+        select count(*) as lessons, coalesce(sum(hashint8extended(id, xmin::text::bigint)), 0) as rows
+        from mem_lessons where status = 'active'
+        """
+    ).fetchone()
+
+
+def record(conn: Connection, firings: Sequence[Firing]) -> None:
+    """Write down that lessons spoke. A lesson that is gone by now is an IntegrityError."""
+    conn.cursor().executemany(
+        """
+        insert into mem_lesson_events
+            (lesson_id, project_id, session_id, prompt_id, agent_id, tool_use_id, tool_name, phase, action, fired_at)
+        values (%s, (select id from mem_projects where identity = %s), %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        [
+            (
+                one.lesson_id,
+                one.project,
+                one.session_id,
+                one.prompt_id,
+                one.agent_id,
+                one.tool_use_id,
+                one.tool_name,
+                one.phase,
+                one.action,
+                one.fired_at,
+            )
+            for one in firings
+        ],
+    )
+
+
+def told(conn: Connection, session_id: str, prompt_id: str | None, agent_id: str | None) -> set[int]:
+    """The lessons that spoke in a turn, to the agent itself or to one of its subagents."""
+    rows = conn.execute(
+        """
+        select distinct lesson_id from mem_lesson_events
+        where session_id = %s and prompt_id is not distinct from %s and agent_id is not distinct from %s
+        """,
+        (session_id, prompt_id, agent_id),
+    )
+    return {row["lesson_id"] for row in rows}
 
 
 def trigger_columns(trigger: Trigger) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Patterns are run by RE2, which takes time in proportion to the text whatever the
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, Literal, TypeAlias, TypeVar, get_args
@@ -32,7 +32,7 @@ _IN_LINE = r"[^\n]"
 _EVERYDAY = (b"", b"ls", b"pwd", b"file_path: a.py", b"1\n2")
 """What fits the first, or all of the others, fits everything."""
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

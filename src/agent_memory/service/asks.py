@@ -4,7 +4,8 @@ needed, and is gone where the service has nothing to say."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent_memory import paths
@@ -17,6 +18,46 @@ class Ask:
     """How long the hook waits for the answer."""
     tools: tuple[str, ...] = ()
     """Tools' names, or beginnings of names with `*`. Empty: whatever the tool, or none."""
+
+
+class Board:
+    """What each part of the service wants to answer. The file says what all of them want."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[str, tuple[Ask, ...]] = {}
+        self._open = False
+        self._lock = threading.Lock()
+
+    def want(self, who: str, asks: Sequence[Ask]) -> None:
+        """From now on `who` wants to answer these, and nothing else."""
+        with self._lock:
+            before = merged(self._wanted)
+            self._wanted[who] = tuple(asks)
+            after = merged(self._wanted)
+            if self._open and before != after:
+                write(after)
+
+    def open(self) -> None:
+        """The service answers from now on."""
+        with self._lock:
+            self._open = True
+            write(merged(self._wanted))
+
+    def close(self) -> None:
+        """It does not any more: nobody is asked."""
+        with self._lock:
+            self._open = False
+            write(())
+
+
+def merged(wanted: Mapping[str, Sequence[Ask]]) -> list[Ask]:
+    """One line an event: the longest deadline, and every tool that somebody wants."""
+    events: dict[str, Ask] = {}
+    for ask in (ask for asks in wanted.values() for ask in asks):
+        there = events.setdefault(ask.event, ask)
+        tools = tuple(sorted({*there.tools, *ask.tools})) if there.tools and ask.tools else ()
+        events[ask.event] = Ask(ask.event, max(there.milliseconds, ask.milliseconds), tools)
+    return list(events.values())
 
 
 def write(asks: Sequence[Ask]) -> None:

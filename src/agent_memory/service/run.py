@@ -38,7 +38,7 @@ from agent_memory.capture.drain import drain
 from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
-from agent_memory.service import app, asks, health, sockets
+from agent_memory.service import app, asks, health, lessons, sockets
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
 
@@ -87,21 +87,26 @@ def serve(*, adopt: bool) -> None:
             state = State(config, pool)
             stopping = threading.Event()
             ended: queue.SimpleQueue[Path] = queue.SimpleQueue()
+            board = asks.Board()
+            board.want("start", ASKED)
             threads = [
                 threading.Thread(name="spool", target=_drain_spool, args=(state, conninfo, stopping, ended)),
                 threading.Thread(name="sessions", target=_reconcile, args=(state, conninfo, stopping, ended)),
                 threading.Thread(name="worker", target=_watch_over_worker, args=(state, conninfo, stopping)),
                 threading.Thread(name="notice", target=_keep_notice, args=(state, stopping)),
                 threading.Thread(name="audit", target=_keep_audit_short, args=(state, stopping)),
+                threading.Thread(
+                    name="lessons", target=_hold_lessons, args=(state, conninfo, stopping, board)
+                ),
             ]
             for thread in threads:
                 thread.start()
             try:
                 log.info("serving %s and %s", sockets.address(config), paths.service_socket())
-                asks.write(ASKED)
+                board.open()
                 _answer(state, [tcp, unix])
             finally:
-                asks.write(())
+                board.close()
                 stopping.set()
                 for thread in threads:
                     thread.join()
@@ -269,6 +274,15 @@ def _reconcile(
                 due.clear()
 
     _with_database(work, "sessions", state, conninfo, stopping)
+
+
+def _hold_lessons(state: State, conninfo: str, stopping: threading.Event, board: asks.Board) -> None:
+    """Hold the active lessons in memory. While the database is away those that are held go on speaking."""
+
+    def work(conn: Connection) -> None:
+        lessons.listen(state, conn, board, stopping.is_set)
+
+    _with_database(work, "lessons", state, conninfo, stopping)
 
 
 def _spool_changes(stopping: threading.Event) -> Iterator[None]:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
+from agent_memory.service.lessons import Lessons
 from agent_memory.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class State:
     pool: Pool
     notes: dict[str, Any] = field(default_factory=dict)
     """What the service's threads have to say about themselves, for health."""
+    lessons: Lessons = field(default_factory=Lessons)
+    """The active ones, and what they said."""
     _embedder: Embedder | None = None
     _loading: threading.Lock = field(default_factory=threading.Lock)
 

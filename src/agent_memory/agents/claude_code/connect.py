@@ -7,6 +7,7 @@ Only entries of our own are touched: handlers that call a `…/agent_memory/hook
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,18 @@ except OSError:
 which Claude Code takes as “block this call”: whoever deletes our folder could not work any more. And it is
 quicker: it takes the compiled file from `__pycache__`, which `python FILE` does not."""
 
+ASKING = """\
+home=${4:-${AGENT_MEMORY_HOME:-$HOME/.agent-memory}} asked=
+while read -r event _; do [ "$event" = PreToolUse ] && [ -x "$0" ] && asked=1; done 2>/dev/null <"$home/asks"
+[ "$asked" ] && exec "$0" -I -S -c "$1" "$2" "$3" ${4:+"$4"}
+exec cat >/dev/null"""
+"""What runs before a call: the hook where a lesson may speak, else nothing. A shell starts in a tenth of Python's
+time, and nearly every call has no lesson (docs/decisions/0015). It takes what it is given, since Claude Code reports a
+hook that leaves it unread. Arguments: the interpreter, RUN, hook.py, the agent and, if not the default, the home."""
+
+BEFORE = r"^(Bash|Edit|Write|NotebookEdit|mcp__(?!agent-memory__).+)$"
+"""The tools before whose calls a lesson may speak: those that change something, and whatever other servers bring."""
+
 _HOOK = "agent_memory/hook.py"
 _MODULE = "agent_memory.mcp"
 
@@ -95,14 +108,15 @@ def _handler(event: str, *, in_project: bool) -> dict[str, Any]:
     with the payload as its program fails, upon which Copilot refuses the call."""
     hook = Path(agent_memory.__file__).with_name("hook.py")
     home = [] if _at_default_home() else [str(paths.home())]
-    run: dict[str, Any] = (
-        {"command": entries.hook_command(AGENT)}
-        if in_project
-        else {"command": sys.executable, "args": ["-I", "-S", "-c", RUN, str(hook), AGENT, *home]}
-    )
-    handler = {"type": "command", **run, "timeout": TIMEOUTS[event]}
-    # That a call begins is no reason to wait: its end is recorded for certain.
-    return {**handler, "async": True} if event == "PreToolUse" else handler
+    ours = [RUN, str(hook), AGENT, *home]
+    if event == "PreToolUse":
+        command, args = "/bin/sh", ["-c", ASKING, sys.executable, *ours]
+        line = f"{shlex.join([command, *args])} 2>/dev/null; true"
+    else:
+        command, args = sys.executable, ["-I", "-S", "-c", *ours]
+        line = entries.hook_command(AGENT)
+    run = {"command": line} if in_project else {"command": command, "args": args}
+    return {"type": "command", **run, "timeout": TIMEOUTS[event]}
 
 
 def _server() -> dict[str, Any]:
@@ -125,12 +139,17 @@ def _hooked(path: Path, text: str, *, in_project: bool) -> str:
             text = _without_handler(path, text, place)
     for event in TIMEOUTS:
         handler = _handler(event, in_project=in_project)
+        group: dict[str, Any] = {"matcher": BEFORE} if event == "PreToolUse" else {}
         ours = [place for place in _handlers(path, text) if place[1] == event]
         for place in reversed(ours[1:]):
             text = _without_handler(path, text, place)
         if not ours:
-            text = json_text.append(text, ("hooks", event), {"hooks": [handler]})
-        elif _at(settings_file.parse(path, text), ours[0]) != handler:
+            text = json_text.append(text, ("hooks", event), {**group, "hooks": [handler]})
+            continue
+        settings = settings_file.parse(path, text)
+        if group and _at(settings, ours[0][:3]) == {"hooks": [_at(settings, ours[0])]}:  # as we wrote it once
+            text = json_text.put(text, ours[0][:3], {**group, "hooks": [handler]})
+        elif _at(settings, ours[0]) != handler:
             text = json_text.put(text, ours[0], handler)
     return text
 
