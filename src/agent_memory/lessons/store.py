@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from agent_memory.database import Connection
 from agent_memory.lessons.lesson import Action, Draft, Lesson, Status
 from agent_memory.lessons.moment import Phase
+from agent_memory.lessons.outcome import Outcome, Ran
 from agent_memory.lessons.trigger import Trigger
 
 
@@ -32,9 +33,27 @@ class Firing:
     fired_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsettled:
+    """A firing, with what is needed to tell what came of it."""
+
+    id: int
+    session_id: str
+    agent_id: str | None
+    tool_use_id: str | None
+    action: Action
+    trigger: Trigger
+    cwd: str | None
+    outcome: str | None
+    calls: list[int]
+
+
 _SELECT = """
     select l.*, p.identity as project, p.name as project_name
     from mem_lessons l left join mem_projects p on p.id = l.project_id
+"""
+_RAN = """
+    select id, tool_use_id, tool_name as tool, tool_input as input, success, error, prompt_id from mem_tool_calls
 """
 _BY_WEIGHT = "array_position(array['critical', 'warning', 'info'], l.severity), l.id"
 
@@ -216,6 +235,77 @@ def told(conn: Connection, session_id: str, prompt_id: str | None, agent_id: str
     return {row["lesson_id"] for row in rows}
 
 
+def unsettled(conn: Connection, since: datetime | None) -> list[Unsettled]:
+    """The firings without an outcome, and those after `since`; None: all of them."""
+    rows = conn.execute(
+        """
+        select e.id, e.session_id, e.agent_id, e.tool_use_id, e.action, e.outcome, e.outcome_calls as calls, s.cwd,
+            l.trigger_phase, l.trigger_tools, l.trigger_pattern, l.trigger_kind, l.trigger_files
+        from mem_lesson_events e join mem_lessons l on l.id = e.lesson_id
+            left join mem_sessions s on s.id = e.session_id
+        where %(since)s::timestamptz is null or e.outcome is null or e.fired_at > %(since)s
+        order by e.id
+        """,
+        {"since": since},
+    ).fetchall()
+    kept = [name for name in Unsettled.__slots__ if name != "trigger"]
+    return [Unsettled(trigger=_trigger(row), **{name: row[name] for name in kept}) for row in rows]
+
+
+def call_at(conn: Connection, session_id: str, tool_use_id: str) -> Ran | None:
+    rows = conn.execute(
+        f"{_RAN} where session_id = %s and tool_use_id = %s".encode(), (session_id, tool_use_id)
+    )
+    return next((Ran(**row) for row in rows), None)
+
+
+def calls_after(conn: Connection, session_id: str, agent_id: str | None, call_id: int) -> list[Ran]:
+    """The calls that an agent, or one of its subagents, made in a session after a call; the first 50."""
+    rows = conn.execute(
+        f"""
+        {_RAN} where session_id = %(session)s and agent_id is not distinct from %(agent)s
+            and (occurred_at, id) > (select occurred_at, id from mem_tool_calls where id = %(call)s)
+        order by occurred_at, id limit 50
+        """.encode(),
+        {"session": session_id, "agent": agent_id, "call": call_id},
+    )
+    return [Ran(**row) for row in rows]
+
+
+def set_outcome(conn: Connection, number: int, outcome: Outcome, calls: Sequence[int]) -> None:
+    conn.execute(
+        "update mem_lesson_events set outcome = %s, outcome_calls = %s, decided_at = now() where id = %s",
+        (outcome, list(calls), number),
+    )
+
+
+def records(conn: Connection) -> dict[int, dict[str, int]]:
+    """How often each lesson spoke with its present trigger, by what came of it; `unknown` where nothing is known."""
+    rows = conn.execute(
+        """
+        select e.lesson_id, coalesce(e.outcome, 'unknown') as outcome, count(*) as times
+        from mem_lesson_events e join mem_lessons l on l.id = e.lesson_id
+        where e.fired_at >= l.trigger_since group by 1, 2
+        """
+    )
+    found: dict[int, dict[str, int]] = {}
+    for row in rows:
+        found.setdefault(row["lesson_id"], {})[row["outcome"]] = row["times"]
+    return found
+
+
+def firings(conn: Connection, lesson_id: int, limit: int = 20) -> list[dict[str, Any]]:
+    """When and where a lesson spoke last, with what came of it; the newest first."""
+    return conn.execute(
+        """
+        select session_id, prompt_id, agent_id, tool_use_id, tool_name, phase, action, fired_at, outcome,
+            outcome_calls
+        from mem_lesson_events where lesson_id = %s order by id desc limit %s
+        """,
+        (lesson_id, limit),
+    ).fetchall()
+
+
 def trigger_columns(trigger: Trigger) -> dict[str, Any]:
     return {
         "trigger_phase": trigger.phase,
@@ -228,11 +318,14 @@ def trigger_columns(trigger: Trigger) -> dict[str, Any]:
 
 def lesson_of(row: Mapping[str, Any]) -> Lesson:
     kept = {name: row[name] for name in Lesson.__slots__ if name != "trigger"}
-    trigger = Trigger(
+    return Lesson(trigger=_trigger(row), **kept)
+
+
+def _trigger(row: Mapping[str, Any]) -> Trigger:
+    return Trigger(
         phase=row["trigger_phase"],
         tools=tuple(row["trigger_tools"]),
         pattern=row["trigger_pattern"],
         kind=row["trigger_kind"],
         files=tuple(row["trigger_files"]),
     )
-    return Lesson(trigger=trigger, **kept)

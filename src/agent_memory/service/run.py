@@ -38,6 +38,7 @@ from agent_memory.capture.drain import drain
 from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
+from agent_memory.lessons import ledger
 from agent_memory.service import app, asks, health, lessons, sockets
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 RETRY_FIRST, RETRY_MOST = 0.5, 10.0  # seconds between two tries while the database is away
 RESCAN = 5_000  # milliseconds after which the spool is looked at although nothing was told of it
 SETTLE = 20  # milliseconds without a new file before a batch is read
+RECENT_EVERY = 300.0  # seconds between two looks at the files of all recent sessions
 TRANSCRIPT_SETTLES = 1.0  # seconds after a turn's end in which the agent writes the last of it into its file
 NOTICE_EVERY = 30.0  # seconds
 STOP_WITHIN = 10.0  # seconds that the worker gets to stop
@@ -259,12 +261,18 @@ def _drain_spool(
 def _reconcile(
     state: State, conninfo: str, stopping: threading.Event, ended: queue.SimpleQueue[Path]
 ) -> None:
-    """Read the files of the sessions that went on while the service was away, and then of each one that ends a turn."""
+    """Read the files of the sessions that went on while the service was away, and then of each one that ends a turn;
+    now and then those of all recent ones, since a client that is killed ends no turn. Then what came of the lessons
+    that spoke is known."""
 
     def work(conn: Connection) -> None:
-        with conn.transaction():
-            due = reconcile.recent(conn)
+        due: set[Path] = set()
+        look_again = 0.0
         while not stopping.is_set():
+            if time.monotonic() >= look_again:
+                with conn.transaction():
+                    due |= reconcile.recent(conn)
+                look_again = time.monotonic() + RECENT_EVERY
             with contextlib.suppress(queue.Empty):
                 due.add(ended.get(timeout=TRANSCRIPT_SETTLES))
                 continue  # more may follow at once
@@ -272,6 +280,8 @@ def _reconcile(
                 done = reconcile.reconcile(conn, due, state.settings)
                 log.info("session files: %d read, new: %s", done.files - done.unchanged, done.stored)
                 due.clear()
+                with conn.transaction():
+                    ledger.settle(conn)
 
     _with_database(work, "sessions", state, conninfo, stopping)
 
