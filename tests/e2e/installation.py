@@ -64,6 +64,11 @@ class Installation:
     def post(self, path: str, body: Any) -> Any:
         return self._request("POST", path, json=body)
 
+    def status_of(self, path: str, body: Any) -> int:
+        """POST what may be refused, and say how it went."""
+        with self._client() as client:
+            return client.post(path, json=body).status_code
+
     def items(self, path: str, **query: Any) -> list[dict[str, Any]]:
         """Every item of a list, page after page."""
         page = self.get(path, **query)
@@ -118,9 +123,12 @@ class Installation:
             isolate(patch, self.home)
             return embedded.ensure_running()
 
-    def _request(self, method: str, path: str, **options: Any) -> Any:
+    def _client(self) -> httpx.Client:
         transport = httpx.HTTPTransport(uds=str(self.memory / "service.sock"))
-        with httpx.Client(transport=transport, base_url="http://localhost", timeout=30) as client:
+        return httpx.Client(transport=transport, base_url="http://localhost", timeout=30)
+
+    def _request(self, method: str, path: str, **options: Any) -> Any:
+        with self._client() as client:
             answer = client.request(method, path, **options)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()

@@ -96,13 +96,13 @@ def test_a_secret_found_late_goes_from_every_table_the_index_the_vectors_and_the
     kept = vectors_of(stored)
     assert kept
     assert all(before[number] == text for number, text in kept.items())  # the others wait for new vectors
-    waiting = stored.execute("select count(*) as n from mem_embedding_queue").fetchone()
-    assert waiting is not None
-    assert waiting["n"] == len(before) - len(kept)
+    chunks = stored.execute("select id from mem_observation_chunks").fetchall()
+    waiting = stored.execute("select chunk_id from mem_embedding_queue").fetchall()
+    assert {row["chunk_id"] for row in waiting} == {row["id"] for row in chunks} - set(kept) != set()
     model = embed.load(settings.load())
     while worker.run_once(stored, model):
         pass
-    assert len(vectors_of(stored)) == len(before)
+    assert len(vectors_of(stored)) == len(chunks)
     assert not rescan.rescan(stored, lambda *_: None).changed
 
 

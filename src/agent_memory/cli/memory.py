@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    for command in (recall, search, timeline, show, save, retract, reindex):
+    for command in (recall, search, timeline, show, save, retract, reindex, export):
         app.command()(command)
 
 
@@ -196,6 +197,42 @@ def reindex() -> None:
             bar.update(tasks[stage], completed=done, total=total)
 
         worker.reindex(conn, terminal.embedder(), progress)
+
+
+def export(
+    *,
+    out: Annotated[Path | None, typer.Option(help="A file that does not exist yet. Default: print.")] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", "-p", help="Only this project. Default: every one.")
+    ] = None,
+) -> None:
+    """Write everything that is remembered as lines of JSON, without secrets, index and vectors."""
+    from agent_memory.observations import export as exporting
+
+    with terminal.database() as conn:
+        project_id = terminal.project(conn, project) if project else None
+        lines = exporting.lines(conn, project_id=project_id)
+        if out is None:
+            for line in lines:
+                typer.get_binary_stream("stdout").write(line)
+            return
+        draft = out.with_name(f".{out.name}.part")
+        if out.exists():
+            raise AgentMemoryError(f"{out} exists already.", "Name a file that does not.")
+        count = 0
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                for line in lines:
+                    file.write(line)
+                    count += 1
+            draft.rename(out)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise AgentMemoryError(
+                f"{out} cannot be written: {error.strerror}.",
+                "Name a file in a folder of yours, with space left.",
+            ) from None
+    typer.echo(f"Wrote {count - 1:,} rows to {out}.")
 
 
 def _print_entries(entries: Sequence[Entry], nothing: str) -> None:

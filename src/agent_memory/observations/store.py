@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -222,6 +222,33 @@ def turn_of(conn: Connection, table: str, row: dict[str, Any]) -> tuple[str, str
     """The (session, prompt) that a row of the journal belongs to; None for a row of another table."""
     found = conn.execute(_TURN_OF[table], row).fetchone() if table in _TURN_OF else None
     return (found["session_id"], found["prompt_id"]) if found else None
+
+
+EXPORTED = {
+    "mem_projects": "select p.* from mem_projects p where {of} order by p.id",
+    "mem_sessions": "select s.* from mem_sessions s join mem_projects p on p.id = s.project_id where {of}"
+    " order by s.started_at, s.id",
+    "mem_user_prompts": "select t.session_id, t.id, t.kind, t.agent_id, t.text, t.occurred_at, t.ended_at, t.end_error"
+    " from mem_user_prompts t join mem_sessions s on s.id = t.session_id join mem_projects p on p.id = s.project_id"
+    " where {of} order by t.occurred_at, t.session_id, t.id",
+    "mem_tool_calls": "select t.* from mem_tool_calls t join mem_sessions s on s.id = t.session_id"
+    " join mem_projects p on p.id = s.project_id where {of} order by t.id",
+    "mem_assistant_messages": "select t.id, t.session_id, t.prompt_id, t.agent_id, t.agent_type, t.kind,"
+    " t.message_uuid, t.model, t.text, t.usage, t.occurred_at from mem_assistant_messages t"
+    " join mem_sessions s on s.id = t.session_id"
+    " join mem_projects p on p.id = s.project_id where {of} order by t.id",
+    "mem_observations": "select o.* from mem_observations o join mem_projects p on p.id = o.project_id where {of}"
+    " order by o.id",
+}
+"""What an export holds of each table, in this order."""
+
+
+def exported(conn: Connection, table: str, *, project_id: int | None) -> Iterator[dict[str, Any]]:
+    """The rows of one project, or of all, a page at a time."""
+    of = "p.id = %(project)s" if project_id is not None else "true"
+    with conn.cursor(name=f"export_{table}") as cursor:
+        cursor.itersize = 500
+        yield from cursor.execute(EXPORTED[table].format(of=of).encode(), {"project": project_id})
 
 
 def turns(conn: Connection) -> list[tuple[str, str]]:
