@@ -50,7 +50,11 @@ def test_a_regular_expression_means_what_it_means_elsewhere(pattern: str, text: 
         return
     if re.search(r"[*+?]\+|\(\?|\[.*\[", pattern):
         return  # Python reads these otherwise than RE2, with a warning or not at all
-    assert matches(trigger, bash(text)) == bool(re.search(pattern, text, re.M))
+    try:
+        expected = bool(re.search(pattern, text, re.M))
+    except re.error:
+        return  # RE2 lets an anchor be repeated, Python does not
+    assert matches(trigger, bash(text)) == expected
 
 
 @pytest.mark.parametrize(
