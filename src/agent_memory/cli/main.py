@@ -7,7 +7,7 @@ import sys
 import typer
 
 from agent_memory import __version__
-from agent_memory.cli import access, memory, service, setup
+from agent_memory.cli import access, backup, memory, service, setup
 from agent_memory.errors import AgentMemoryError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ service.register(app)
 setup.register(app)
 memory.register(app)
 access.register(app)
+backup.register(app)
 
 
 @app.command()

@@ -56,7 +56,7 @@ def migrate(conn: Connection, folder: Traversable = FOLDER) -> list[str]:
     """
     migrations = _read(folder)
     with _lock(conn):
-        _require_vector(conn)
+        require_vector(conn)
         conn.execute(LEDGER)
         pending = _pending(conn, migrations)
         for migration in pending:
@@ -121,7 +121,14 @@ def _lock(conn: Connection) -> Iterator[None]:
             conn.autocommit = autocommit
 
 
-def _require_vector(conn: Connection) -> None:
+def newest(folder: Traversable = FOLDER) -> int:
+    """The number of this program's last migration."""
+    return _read(folder)[-1].version
+
+
+def require_vector(conn: Connection) -> None:
+    """Make the extension vector where it is missing. AgentMemoryError where the server does not have it, or an old
+    one."""
     install = f"Install pgvector {'.'.join(map(str, OLDEST_PGVECTOR))} or newer on this server"
     try:
         conn.execute("create extension if not exists vector")

@@ -77,7 +77,7 @@ def serve(*, adopt: bool) -> None:
     """
     config = settings.load()
     paths.make_private(paths.home())
-    with _the_one_service():
+    with the_one_service():
         _log_to_file()
         plugin.note_installation()
         conninfo = server.conninfo(config, adopt=adopt)
@@ -189,6 +189,19 @@ def stop() -> bool:
     )
 
 
+@contextlib.contextmanager
+def standing_still() -> Iterator[bool]:
+    """Stop the service, let nobody start it, and start it again afterwards, where it ran (True). The hooks' events wait
+    in the spool meanwhile."""
+    ran = stop()
+    try:
+        with the_one_service():
+            yield ran
+    finally:
+        if ran:
+            start_detached(adopt=True)
+
+
 def _answer(state: State, sockets: list[socket.socket]) -> None:
     """Answer on these sockets until SIGTERM or SIGINT.
 
@@ -209,7 +222,7 @@ def _answer(state: State, sockets: list[socket.socket]) -> None:
 
 
 @contextlib.contextmanager
-def _the_one_service() -> Iterator[None]:
+def the_one_service() -> Iterator[None]:
     with open(os.open(paths.service_pid(), os.O_RDWR | os.O_CREAT, 0o600), "rb+") as file:
         if not _locked(file.fileno()):
             raise AgentMemoryError(
