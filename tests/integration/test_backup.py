@@ -405,10 +405,19 @@ def test_of_a_database_that_is_not_ours_alone_only_what_is_ours_is_touched(fille
     with server.connect(filled) as conn:
         conn.execute("create schema shop create table orders (number integer)")
         conn.execute("insert into shop.orders values (1)")
+        conn.execute('create table "Odd.*" (number serial)')
+        conn.execute(
+            'create view odd as select * from "Odd.*" where number in (select number from shop.orders)'
+        )
     made = back_up(filled)
     assert verified(filled, made).verify_problem is None
-    assert b"orders" not in made.dump.read_bytes()
-    with pytest.raises(AgentMemoryError, match=r"holds tables that are not ours \(shop\.orders\)") as refused:
+    listed = subprocess.run(
+        [placement.programs() / "pg_restore", "--list", made.dump], capture_output=True, text=True, check=True
+    ).stdout
+    assert "mem_observations" in listed
+    assert "orders" not in listed
+    assert "odd" not in listed.lower()
+    with pytest.raises(AgentMemoryError, match=r"not ours \(public\.Odd\.\*, shop\.orders\)") as refused:
         bring_back(filled, made)
     assert "Make a database for agent-memory alone" in refused.value.remedy
 

@@ -8,14 +8,13 @@ import subprocess
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from agent_memory import __version__, paths
 from agent_memory.database import Connection, server
 from agent_memory.database.backup import archive, fingerprint, programs
 from agent_memory.database.backup.archive import Backup, Kind
 from agent_memory.errors import AgentMemoryError
-
-OURS = "mem_*"
 
 
 def backup(conninfo: str, kind: Kind) -> Backup:
@@ -50,8 +49,8 @@ def _write(conn: Connection, conninfo: str, kind: Kind, made_at: datetime, draft
     dump = draft / archive.DUMP
     major = conn.info.server_version // 10_000
     # In a database that is the user's for other things, too, only what is ours is our business.
-    only = [f"--table={OURS}"] if foreign_tables(conn) else []
-    said = _dump(programs.folder(conninfo, major) / "pg_dump", conninfo, dump, row["snapshot"], only)
+    without = _without(_foreign(conn), conn)
+    said = _dump(programs.folder(conninfo, major) / "pg_dump", conninfo, dump, row["snapshot"], without)
     if said.returncode:
         raise _failed(said.stderr)
     tables = fingerprint.tables(conn)
@@ -64,7 +63,7 @@ def _write(conn: Connection, conninfo: str, kind: Kind, made_at: datetime, draft
 
 
 def _dump(
-    pg_dump: Path, conninfo: str, dump: Path, snapshot: str, only: list[str]
+    pg_dump: Path, conninfo: str, dump: Path, snapshot: str, without: list[str]
 ) -> subprocess.CompletedProcess[str]:
     arguments = (
         "--format=custom",
@@ -72,7 +71,7 @@ def _dump(
         "--no-privileges",
         "--no-comments",
         f"--snapshot={snapshot}",
-        *only,
+        *without,
     )
     for compression in ("zstd", "6"):  # not every build has zstd, and before Postgres 16 none has
         said = programs.run(pg_dump, conninfo, *arguments, f"--compress={compression}", f"--file={dump}")
@@ -92,17 +91,43 @@ def schema_version(conn: Connection) -> int | None:
 
 def foreign_tables(conn: Connection) -> list[str]:
     """The tables in this database that are not ours: it is the user's own, and he has it for other things, too."""
-    rows = conn.execute(
+    return [f"{row['schema']}.{row['name']}" for row in _foreign(conn) if row["kind"] in ("r", "p", "m", "f")]
+
+
+def _foreign(conn: Connection) -> list[dict[str, Any]]:
+    return conn.execute(
         """
-        select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where c.relkind in ('r', 'p', 'm', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
-            and n.nspname not like 'pg\\_temp%' and c.relname not like 'mem\\_%'
+        select n.nspname as schema, c.relname as name, c.relkind as kind
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p', 'm', 'f', 'v', 'S') and c.relname not like 'mem\\_%'
+            and n.nspname <> 'information_schema' and n.nspname not like 'pg\\_%'
             and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
                 and d.deptype = 'e')
-        order by 1
+        order by 1, 2
         """
-    )
-    return [row["name"] for row in rows]
+    ).fetchall()
+
+
+def _without(foreign: list[dict[str, Any]], conn: Connection) -> list[str]:
+    """The options of pg_dump that leave out what is the user's own; none where the database is ours alone."""
+    if not foreign:
+        return []
+    schemas = conn.execute(
+        """
+        select quote_ident(nspname) as name from pg_namespace where nspname <> 'information_schema'
+            and nspname not like 'pg\\_%' and oid <>
+                (select relnamespace from pg_class where oid = 'mem_schema_migrations'::regclass)
+        """
+    ).fetchall()
+    # In quotes, a pattern's signs stand for themselves.
+    names = [
+        '"' + '"."'.join(row[part].replace('"', '""') for part in ("schema", "name")) + '"' for row in foreign
+    ]
+    return [
+        "--extension=vector",
+        *(f"--exclude-schema={row['name']}" for row in schemas),
+        *(f"--exclude-table={name}" for name in names),
+    ]
 
 
 def _free_name(made_at: datetime, kind: Kind) -> Path:
