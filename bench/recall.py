@@ -1,35 +1,40 @@
-"""How well recall finds what it should, and how often it rightly finds nothing.
+"""How well recall finds what it should, how often it rightly finds nothing, and what an answer costs in tokens.
 
-    make bench-recall        or: python -m bench.recall coding locomo-session …
+    make bench-recall        or: python -m bench.recall [--dev] [--ablate] coding locomo-session …
 
-Goes through the product's own path: `observations.store.save` → chunks → vectors → `recall()`, on an embedded
-Postgres of its own. Beside it in the same run, over the same memories: grep, stemmed BM25 (bm25s), the vector leg
-alone, reciprocal rank fusion with k = 60, and recall without its rule of relevance. One table; every question with
-every ranking is written to bench/results/, with a manifest.
+Goes through the product's own path: sessions as journal Events through the ingest and the queue, notes through their
+gate, chunks, vectors, `recall()`; on an embedded Postgres of its own. Beside it in the same run, over the same
+observations: grep, stemmed BM25 (bm25s), the vector leg alone, reciprocal rank fusion with k = 60, and recall without
+its rule of relevance. One table; every question with every ranking and the journal's rows is written to
+bench/results/, with a manifest. Vectors are kept there, so that the next run takes minutes.
 
 R@k is the share of a question's evidence among the first k observations; MRR the reciprocal rank of its first.
-A question that recall refuses although its answer is there counts as not found.
+A question that recall refuses although its answer is there counts as not found. `--dev` leaves the test halves alone;
+`--ablate` asks again without each part of the method.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
 import math
 import re
+import sqlite3
 import statistics
 import subprocess
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bm25s
+import bpe_openai
+import numpy as np
 import Stemmer
 from rich.console import Console
 from rich.table import Table
@@ -37,23 +42,38 @@ from rich.table import Table
 from agent_memory import settings
 from agent_memory.database import Connection, server
 from agent_memory.database.migrate import migrate
-from agent_memory.journal import projects
-from agent_memory.journal.projects import Identity
-from agent_memory.observations import embed, store, worker
+from agent_memory.observations import embed, worker
 from agent_memory.observations.embed import Embedder
-from agent_memory.observations.observation import Observation
 from agent_memory.observations.words import indexable
-from agent_memory.recall import fusion, relevance, search
+from agent_memory.recall import fusion, proximity, relevance, render, search
 from agent_memory.recall import store as legs
+from bench import recall_sets
 from bench.home import scratch_home
-from bench.recall_sets import HERE, Memory, Question, Set, sets
+from bench.recall_sets import HERE, Filled, Question, Set, sets
 
 K = 10
 RRF_K = 60
 METHODS = ("grep", "bm25", "vectors", "rrf k=60", "recall, unrefused", "recall")
+TOKENIZER = "o200k_base"
+TOKEN_SETS = ("coding", "locomo-turn")
 
-Ranking = Sequence[str]
-"""Keys of memories, best first."""
+Ranking = Sequence[int]
+"""Ids of observations, best first."""
+Change = tuple[Any, str, Any]
+"""A module, the name of a constant in it, and another value for it."""
+
+WITHOUT: dict[str, Sequence[Change]] = {
+    "the neighbours in a session": [(fusion, "NEIGHBOUR_WEIGHTS", ())],
+    "nearness of the words": [(fusion, "PROXIMITY_WEIGHT", 0.0)],
+    "coverage of the words": [(fusion, "COVERAGE_WEIGHT", 0.0)],
+    "the user's words above others": [(fusion, "USER_BOOST", 1.0)],
+    "k1 0.9, b 0.4 (1.2 and 0.75)": [(legs, "K1", 1.2), (legs, "B", 0.75)],
+    "the vectors": [(fusion, "TEXT_WEIGHT", 1.0), (fusion, "VECTOR_WEIGHT", 0.0)],
+    "the words": [
+        *((fusion, f"{name}_WEIGHT", 0.0) for name in ("TEXT", "PROXIMITY", "COVERAGE")),
+        (fusion, "VECTOR_WEIGHT", 1.0),
+    ],
+}
 
 
 @dataclass
@@ -63,153 +83,193 @@ class Outcome:
     question: Question
     rankings: dict[str, Ranking] = field(default_factory=dict)
     ms: float = 0.0
-    """What recall took, the query's embedding included."""
+    """What recall took, without the query's embedding."""
+    evidence_rows: Mapping[int, Any] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
 
 
 def main() -> None:
+    given = _arguments()
     console = Console(width=110)
     results = HERE / "results" / f"recall-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     results.mkdir(parents=True)
-    ranking = _table("recall of evidence", "R@5", f"R@{K}", "MRR", "p50 ms", "p95 ms")
-    refusing = _table("coding: knowing that it does not know", "answered", "refused")
+    ranking = _table("recall of evidence", "method", "R@5", f"R@{K}", "MRR", "p50 ms", "p95 ms")
+    refusing = _table(
+        "knowing that it does not know", "method", "answerable, got hits", "unanswerable, got none"
+    )
+    ablation = _table("recall, unrefused, without …", "", "R@5", "MRR")
+    costs = _table(
+        f"tokens ({TOKENIZER}) for each answerable question",
+        "what is shown",
+        "tokens",
+        "answered",
+        "tokens/answer",
+    )
     manifest: dict[str, Any] = {"at": datetime.now(UTC).isoformat(), "commit": _commit(), "sets": {}}
-    with scratch_home():
+    with scratch_home() as home:
         config = settings.load()
-        embedder = embed.load(config)
-        manifest |= {"model": embedder.name, "constants": _constants()}
+        embedder = Remembered(embed.load(config), HERE / "results" / "vectors.sqlite")
+        manifest |= {"model": embedder.name, "constants": _constants(), "tokenizer": TOKENIZER}
         with server.connect(server.conninfo(config)) as conn:
             migrate(conn)
-            for asked in sets(sys.argv[1:]):
+            for asked in sets(given.sets):
                 began = time.perf_counter()
-                outcomes = _measure(conn, embedder, asked)
+                filled = _fill(conn, embedder, asked, config, home / "repositories")
+                questions = [q for q in filled.questions if not given.dev or q.split == "dev"]
+                outcomes = _measure(conn, embedder, asked, filled, questions)
+                for label, told in _splits(asked.name, outcomes):
+                    _add_rankings(ranking, label, told)
+                    if any(not outcome.question.evidence for outcome in told):
+                        _add_refusals(refusing, label, told)
+                if given.ablate:
+                    _add_ablation(ablation, conn, embedder, asked.name, filled, questions)
+                if asked.name in TOKEN_SETS:
+                    _add_costs(costs, asked.name, outcomes)
                 manifest["sets"][asked.name] = {
                     "sha256": asked.sha256,
-                    "memories": len(asked.memories),
-                    "questions": len(asked.questions),
+                    "observations": len(filled.pasted),
+                    "questions": len(questions),
                     "seconds": round(time.perf_counter() - began),
                 }
                 _write(results / f"{asked.name}.jsonl", outcomes)
-                for split in sorted({outcome.question.split for outcome in outcomes}):
-                    told = [outcome for outcome in outcomes if outcome.question.split == split]
-                    name = asked.name if split == "all" else f"{asked.name} {split}"
-                    _add_rankings(ranking, name, told)
-                    if any(not outcome.question.evidence for outcome in told):
-                        _add_refusals(refusing, name, told)
     (results / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-    console.print(ranking)
-    console.print(refusing)
+    for table in (ranking, refusing, *([ablation] if given.ablate else []), costs):
+        console.print(table)
     console.print(f"every question: {results}")
 
 
-def _measure(conn: Connection, embedder: Embedder, asked: Set) -> list[Outcome]:
-    ids = {
-        name: projects.ensure(conn, Identity(f"bench:{asked.name}/{name}", name, None))
-        for name in dict.fromkeys(memory.project for memory in asked.memories)
-    }
-    keys = _save(conn, asked.memories, ids)
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.recall")
+    parser.add_argument("--dev", action="store_true", help="leave the test halves alone")
+    parser.add_argument("--ablate", action="store_true", help="ask again without each part of the method")
+    parser.add_argument("sets", nargs="*")
+    return parser.parse_args()
+
+
+class Remembered:
+    """An embedder that asks another one only for texts that it has not seen in an earlier run."""
+
+    def __init__(self, embedder: Embedder, file: Path) -> None:
+        self._embedder = embedder
+        self.name, self.dimensions = embedder.name, embedder.dimensions
+        self._kept = sqlite3.connect(file, check_same_thread=False)
+        self._kept.execute("create table if not exists vectors (key blob primary key, vector blob)")
+
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:
+        keys = [hashlib.sha256(f"{self.name}\0{query}\0{text}".encode()).digest() for text in texts]
+        known = dict(
+            self._kept.execute(
+                f"select key, vector from vectors where key in ({','.join('?' * len(keys))})", keys
+            ).fetchall()
+        )
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if new:
+            vectors = self._embedder.embed(list(new.values()), query=query)
+            made = {key: np.float32(vector).tobytes() for key, vector in zip(new, vectors, strict=True)}
+            self._kept.executemany("insert or replace into vectors values (?, ?)", made.items())
+            self._kept.commit()
+            known |= made
+        return [np.frombuffer(known[key], np.float32).tolist() for key in keys]
+
+
+def _fill(
+    conn: Connection, embedder: Embedder, asked: Set, config: settings.Settings, folder: Path
+) -> Filled:
+    filled = asked.fill(conn, config, folder)
     while worker.embed_pending(conn, embedder):
         pass
     conn.commit()
     conn.execute("analyze")
-    by_project: dict[str, list[Memory]] = defaultdict(list)
-    for memory in asked.memories:
-        by_project[memory.project].append(memory)
-    lexical = {name: (_grep(memories), _bm25(memories)) for name, memories in by_project.items()}
+    conn.commit()
+    return filled
+
+
+def _measure(
+    conn: Connection, embedder: Embedder, asked: Set, filled: Filled, questions: Sequence[Question]
+) -> list[Outcome]:
+    lexical = {}
+    for name, project in filled.projects.items():
+        documents = _documents(conn, project)
+        lexical[name] = (_grep(documents), _bm25(documents))
     outcomes = []
-    for question in asked.questions:
-        outcome = Outcome(question)
+    for question in questions:
+        project = filled.projects[question.project]
+        outcome = Outcome(question, evidence_rows=recall_sets.rows(conn, list(question.evidence)))
         grep, bm25 = lexical[question.project]
         outcome.rankings = {"grep": grep(question.text), "bm25": bm25(question.text)}
-        ask = partial(
-            search.recall,
-            conn,
-            question.text,
-            project_id=ids[question.project],
-            embedder=embedder,
-            k=K,
-            budget_chars=1_000_000,  # the ranking is measured here, not what is shown of it
-        )
-        with _never_refusing():
-            ranked = ask()
+        outcome.rankings |= _legs(conn, embedder, question.text, project)
+        outcome.rankings["recall, unrefused"] = _unrefused(conn, embedder, question.text, project)
         began = time.perf_counter()
-        answer = ask()
+        answer = search.recall(conn, question.text, project_id=project, embedder=embedder, k=K)
         outcome.ms = (time.perf_counter() - began) * 1000
-        outcome.rankings |= {
-            name: [keys[number] for number in numbers]
-            for name, numbers in _legs(conn, embedder, question.text, ids[question.project]).items()
-        }
-        outcome.rankings["recall, unrefused"] = [keys[hit.id] for hit in ranked.hits]
-        outcome.rankings["recall"] = [keys[hit.id] for hit in answer.hits]
+        outcome.rankings["recall"] = [hit.id for hit in answer.hits]
+        if asked.name in TOKEN_SETS:
+            outcome.tokens = _tokens(conn, embedder, question, project, filled)
         outcomes.append(outcome)
     return outcomes
 
 
+def _documents(conn: Connection, project: int) -> list[tuple[int, str]]:
+    """What a baseline reads: the same observations, with the date."""
+    rows = conn.execute(
+        "select id, occurred_at, title, text from mem_observations where project_id = %s order by id",
+        (project,),
+    )
+    return [(r["id"], f"{r['occurred_at']:%Y-%m-%d %B} {r['title']}\n{r['text']}") for r in rows]
+
+
+def _unrefused(conn: Connection, embedder: Embedder, question: str, project: int) -> Ranking:
+    """The ranking alone: without the rule of relevance, and whatever the budget shows of it."""
+    with _changed((relevance, "ENOUGH", -math.inf), (relevance, "ENOUGH_WORDS", -math.inf)):
+        answer = search.recall(
+            conn, question, project_id=project, embedder=embedder, k=K, budget_chars=1_000_000
+        )
+    return [hit.id for hit in answer.hits]
+
+
 @contextmanager
-def _never_refusing() -> Iterator[None]:
-    """Take the rule of relevance away: what the ranking alone is worth."""
-    kept = relevance.ENOUGH, relevance.ENOUGH_WORDS
-    relevance.ENOUGH = relevance.ENOUGH_WORDS = -math.inf
+def _changed(*changes: Change) -> Iterator[None]:
+    """Give constants of the product other values for a while."""
+    kept = [(module, name, getattr(module, name)) for module, name, _ in changes]
     try:
+        for module, name, value in changes:
+            setattr(module, name, value)
         yield
     finally:
-        relevance.ENOUGH, relevance.ENOUGH_WORDS = kept
+        for module, name, value in kept:
+            setattr(module, name, value)
 
 
-def _save(conn: Connection, memories: Sequence[Memory], ids: dict[str, int]) -> dict[int, str]:
-    """The memories' keys by the ids of their observations."""
-    keys: dict[int, str] = {}
-    numbers: dict[str, int] = {}
-    for memory in memories:
-        (number,) = store.save(
-            conn,
-            [
-                Observation(
-                    project_id=ids[memory.project],
-                    kind=memory.kind,
-                    title=memory.title,
-                    text=memory.text,
-                    occurred_at=memory.occurred_at,
-                    external_id=memory.key,
-                    supersedes=numbers[memory.supersedes] if memory.supersedes else None,
-                    sections=memory.sections,
-                )
-            ],
-        )
-        keys[number], numbers[memory.key] = memory.key, number
-    conn.commit()
-    return keys
-
-
-def _grep(memories: Sequence[Memory]) -> Callable[[str], Ranking]:
-    """Memories by how many of the question's words of three letters and more they hold."""
-    texts = [(memory.key, memory.document.casefold()) for memory in memories]
+def _grep(documents: Sequence[tuple[int, str]]) -> Callable[[str], Ranking]:
+    """Observations by how many of the question's words of three letters and more they hold."""
+    texts = [(number, text.casefold()) for number, text in documents]
 
     def ask(question: str) -> Ranking:
         words = {word for word in re.findall(r"\w+", question.casefold()) if len(word) >= 3}
-        counted = [(sum(word in text for word in words), key) for key, text in texts]
-        return [key for count, key in sorted(counted, key=lambda one: -one[0])[:K] if count]
+        counted = [(sum(word in text for word in words), number) for number, text in texts]
+        return [number for count, number in sorted(counted, key=lambda one: -one[0])[:K] if count]
 
     return ask
 
 
-def _bm25(memories: Sequence[Memory]) -> Callable[[str], Ranking]:
+def _bm25(documents: Sequence[tuple[int, str]]) -> Callable[[str], Ranking]:
     stemmer = Stemmer.Stemmer("english")
 
     def tokens(texts: list[str]) -> Any:
         return bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, show_progress=False)
 
     index = bm25s.BM25()
-    index.index(tokens([memory.document for memory in memories]), show_progress=False)
+    index.index(tokens([text for _, text in documents]), show_progress=False)
 
     def ask(question: str) -> Ranking:
-        found, scores = index.retrieve(tokens([question]), k=min(K, len(memories)), show_progress=False)
-        return [memories[number].key for number, score in zip(found[0], scores[0], strict=True) if score > 0]
+        found, scores = index.retrieve(tokens([question]), k=min(K, len(documents)), show_progress=False)
+        return [documents[n][0] for n, score in zip(found[0], scores[0], strict=True) if score > 0]
 
     return ask
 
 
-def _legs(conn: Connection, embedder: Embedder, question: str, project: int) -> dict[str, list[int]]:
-    """What the product's legs say by themselves, and fused by reciprocal ranks."""
+def _legs(conn: Connection, embedder: Embedder, question: str, project: int) -> dict[str, Ranking]:
+    """What the vector leg says by itself, and both legs fused by reciprocal ranks."""
     asked = legs.terms(conn, indexable(question), project_id=project)
     text = legs.text_leg(conn, asked, project_id=project, limit=search.DEPTH)
     model = legs.model(conn, embedder.name)
@@ -225,33 +285,68 @@ def _legs(conn: Connection, embedder: Embedder, question: str, project: int) -> 
     return {"vectors": ranked[1][:K], f"rrf k={RRF_K}": fused[:K]}
 
 
-def _add_rankings(table: Table, name: str, outcomes: Sequence[Outcome]) -> None:
+def _tokens(
+    conn: Connection, embedder: Embedder, question: Question, project: int, filled: Filled
+) -> dict[str, int]:
+    """What each way of answering shows an agent, in tokens, and whether the evidence is in it."""
+    if not question.evidence:
+        return {}
+    encoding = bpe_openai.get_encoding(TOKENIZER)
+
+    def count(text: str) -> int:
+        return len(encoding.encode(text))
+
+    shown = search.recall(conn, question.text, project_id=project, embedder=embedder)
+    index = search.search(conn, question.text, project_id=project, embedder=embedder)
+    lines = [count(render.line(entry)) for entry in index.entries]
+    sessions = list(dict.fromkeys(filled.pasted[hit.id] for hit in shown.hits))
+    every = dict.fromkeys(
+        filled.pasted[row["id"]]
+        for row in conn.execute("select id from mem_observations where project_id = %s", (project,))
+    )
+    return {
+        "recall": count(render.answer(shown)),
+        "recall answered": bool(question.evidence & {hit.id for hit in shown.hits}),
+        "search": count(render.index(index)),
+        "search answered": bool(question.evidence & {entry.id for entry in index.entries}),
+        "search line": max(lines, default=0),
+        "sessions": sum(map(count, sessions)),
+        "everything": sum(map(count, every)),
+    }
+
+
+def _splits(name: str, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[Outcome]]]:
+    """The outcomes of each half, and of both where the set is somebody else's."""
+    splits = sorted({outcome.question.split for outcome in outcomes})
+    for split in splits:
+        yield f"{name} {split}", [outcome for outcome in outcomes if outcome.question.split == split]
+    if len(splits) > 1 and name.startswith("locomo"):
+        yield f"{name} all", list(outcomes)
+
+
+def _add_rankings(table: Table, label: str, outcomes: Sequence[Outcome]) -> None:
     answerable = [outcome for outcome in outcomes if outcome.question.evidence]
     times = sorted(outcome.ms for outcome in outcomes)
     table.add_section()
     for method in METHODS:
-        columns = [statistics.mean(_share(outcome, method, k) for outcome in answerable) for k in (5, K)] + [
-            statistics.mean(_reciprocal(outcome, method) for outcome in answerable)
-        ]
+        columns = _quality([(o.question, o.rankings[method]) for o in answerable])
         ours = method == "recall"
         speed = [f"{times[math.ceil(len(times) * q) - 1]:.0f}" if ours else "" for q in (0.5, 0.95)]
-        label = f"{name} ({len(answerable)})" if method == METHODS[0] else ""
-        table.add_row(label, method, *(f"{column:.3f}" for column in columns), *speed, style="bold" * ours)
+        first = f"{label} ({len(answerable)})" if method == METHODS[0] else ""
+        table.add_row(first, method, *(f"{column:.3f}" for column in columns), *speed, style="bold" * ours)
 
 
-def _share(outcome: Outcome, method: str, k: int) -> float:
-    evidence = outcome.question.evidence
-    return len(evidence & set(outcome.rankings[method][:k])) / len(evidence)
+def _quality(asked: Sequence[tuple[Question, Ranking]]) -> tuple[float, float, float]:
+    """R@5, R@10 and MRR."""
+
+    def share(k: int) -> float:
+        return statistics.mean(len(q.evidence & set(ranking[:k])) / len(q.evidence) for q, ranking in asked)
+
+    ranks = [next((i for i, n in enumerate(ranking, 1) if n in q.evidence), 0) for q, ranking in asked]
+    return share(5), share(K), statistics.mean(1 / rank if rank else 0.0 for rank in ranks)
 
 
-def _reciprocal(outcome: Outcome, method: str) -> float:
-    ranks = [
-        rank for rank, key in enumerate(outcome.rankings[method], start=1) if key in outcome.question.evidence
-    ]
-    return 1 / ranks[0] if ranks else 0.0
-
-
-def _add_refusals(table: Table, name: str, outcomes: Sequence[Outcome]) -> None:
+def _add_refusals(table: Table, label: str, outcomes: Sequence[Outcome]) -> None:
     """Which share of the answerable got hits, and of the others none."""
     table.add_section()
     for method in METHODS:
@@ -259,17 +354,52 @@ def _add_refusals(table: Table, name: str, outcomes: Sequence[Outcome]) -> None:
         for answerable in (True, False):
             some = [bool(o.rankings[method]) for o in outcomes if bool(o.question.evidence) == answerable]
             right = sum(some) if answerable else len(some) - sum(some)
-            shares.append(f"{right / len(some):.2f} of {len(some)}")
-        label = name if method == METHODS[0] else ""
-        table.add_row(label, method, *shares, style="bold" * (method == "recall"))
+            shares.append(f"{right / len(some):.3f} of {len(some)}")
+        first = label if method == METHODS[0] else ""
+        table.add_row(first, method, *shares, style="bold" * (method == "recall"))
+
+
+def _add_ablation(
+    table: Table,
+    conn: Connection,
+    embedder: Embedder,
+    name: str,
+    filled: Filled,
+    questions: Sequence[Question],
+) -> None:
+    answerable = [question for question in questions if question.evidence]
+    table.add_section()
+    nothing: dict[str, Sequence[Change]] = {"(nothing)": []}
+    for label, changes in (nothing | WITHOUT).items():
+        with _changed(*changes):
+            asked = [(q, _unrefused(conn, embedder, q.text, filled.projects[q.project])) for q in answerable]
+        first = f"{name} ({len(answerable)})" if label == "(nothing)" else ""
+        r5, _, mrr = _quality(asked)
+        table.add_row(first, label, f"{r5:.3f}", f"{mrr:.3f}")
+
+
+def _add_costs(table: Table, name: str, outcomes: Sequence[Outcome]) -> None:
+    told = [outcome.tokens for outcome in outcomes if outcome.tokens]
+    table.add_section()
+    for label, column, answered in (
+        ("recall, as it is called by default", "recall", "recall answered"),
+        ("search, 20 lines", "search", "search answered"),
+        ("the whole sessions of recall's hits", "sessions", "recall answered"),
+        ("the whole project", "everything", ""),
+    ):
+        tokens = statistics.mean(one[column] for one in told)
+        share = statistics.mean(one[answered] for one in told) if answered else 1.0
+        row = (label, f"{tokens:,.0f}", f"{share:.3f}", f"{tokens / share:,.0f}")
+        table.add_row(name if column == "recall" else "", *row)
+    longest = max(one["search line"] for one in told)
+    table.add_row("", "the longest line of search", str(longest), "", "")
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("set")
-    table.add_column("method")
-    for column in columns:
-        table.add_column(column, justify="right")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
     return table
 
 
@@ -281,21 +411,32 @@ def _write(file: Path, outcomes: Sequence[Outcome]) -> None:
                 "question": outcome.question.text,
                 "split": outcome.question.split,
                 "evidence": sorted(outcome.question.evidence),
+                "evidence_rows": outcome.evidence_rows,
                 "rankings": outcome.rankings,
+                "tokens": outcome.tokens,
                 "ms": round(outcome.ms, 1),
             }
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _constants() -> dict[str, float]:
+def _constants() -> dict[str, Any]:
+    named = {
+        fusion: (
+            "TEXT_WEIGHT",
+            "VECTOR_WEIGHT",
+            "USER_BOOST",
+            "PROXIMITY_WEIGHT",
+            "COVERAGE_WEIGHT",
+            "NEIGHBOUR_WEIGHTS",
+        ),
+        proximity: ("WITHIN",),
+        relevance: ("ENOUGH", "ENOUGH_WORDS", "COVERAGE_WEIGHT", "LOOKED_AT"),
+        legs: ("K1", "B"),
+    }
     return {
-        "k1": legs.K1,
-        "b": legs.B,
-        "text_weight": fusion.TEXT_WEIGHT,
-        "vector_weight": fusion.VECTOR_WEIGHT,
-        "user_boost": fusion.USER_BOOST,
-        "enough": relevance.ENOUGH,
-        "coverage_weight": relevance.COVERAGE_WEIGHT,
+        f"{module.__name__.rpartition('.')[2]}.{name}": getattr(module, name)
+        for module, names in named.items()
+        for name in names
     }
 
 

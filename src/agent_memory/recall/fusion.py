@@ -2,13 +2,14 @@
 
 Each leg's scores are brought to 0…1 and added by weight. Reciprocal ranks with k = 60 are not used: they
 flatten so far that a chunk at place 30 in both lists beats the first of one, which on LoCoMo made the
-fusion worse than its text leg alone (session R@5 .853 against .883; this one .896).
+fusion worse than its text leg alone. What each weight here brings: docs/recall.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 TEXT_WEIGHT = 0.6
@@ -17,6 +18,13 @@ MOST = 100
 """Observations that are worth telling of: twice what a caller may ask for."""
 USER_BOOST = 1.1
 """For what the user said: 79 % of the evidence in BEAM's coding chats is the user's own words."""
+PROXIMITY_WEIGHT = 0.3
+"""For a chunk that holds all neighbouring words of the query as neighbours."""
+COVERAGE_WEIGHT = 0.15
+"""For an observation whose chunks together hold all words of the query."""
+NEIGHBOUR_WEIGHTS = (0.2, 0.1)
+"""Of an observation's score, what those next to it in its session get, and those after next: a turn is often answered
+by the one before, and said again in the one after."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +32,7 @@ class Ranked:
     """An observation with what the legs say for it. Its best chunk stands for it."""
 
     observation_id: int
+    occurred_at: datetime
     score: float
     chunks: Sequence[int]
     """Its chunks that were found, best first."""
@@ -35,19 +44,25 @@ class Ranked:
 
 
 def fuse(
-    text: Sequence[Mapping[str, Any]], vector: Sequence[Mapping[str, Any]], *, limit: int
+    text: Sequence[Mapping[str, Any]],
+    vector: Sequence[Mapping[str, Any]],
+    nearness: Mapping[int, float] | None = None,
 ) -> list[Ranked]:
     """The first observations of both legs' chunks, best first; of equal ones the newest first.
 
-    `text` and `vector` are the legs as recall/store.py gives them, best first; `limit` is how many each
-    was asked for, `vector` empty where there are no vectors.
+    `text` and `vector` are the legs as recall/store.py gives them, best first, `vector` empty where there are no
+    vectors; `nearness` says of a chunk how near to each other the query's words stand in it, 0 to 1.
     """
     rows = {row["chunk_id"]: row for row in (*vector, *text)}
-    words = _to_unit([(row["chunk_id"], row["score"]) for row in text], full=len(text) >= limit)
-    nearness = _to_unit([(row["chunk_id"], row["cosine"]) for row in vector], full=True)
+    words = _to_unit([(row["chunk_id"], row["score"]) for row in text], low=0.0)
+    likeness = _to_unit(
+        [(row["chunk_id"], row["cosine"]) for row in vector],
+        low=min((row["cosine"] for row in vector), default=0.0),
+    )
     scores = {
-        chunk: _fused(words.get(chunk, 0.0), nearness.get(chunk))
+        chunk: _fused(words.get(chunk, 0.0), likeness.get(chunk))
         * (USER_BOOST if row["role"] == "user" else 1.0)
+        + PROXIMITY_WEIGHT * (nearness or {}).get(chunk, 0.0)
         for chunk, row in rows.items()
     }
     text_rank = {row["chunk_id"]: rank for rank, row in enumerate(text, start=1)}
@@ -57,19 +72,16 @@ def fuse(
     owned: dict[int, list[int]] = {}
     for chunk in sorted(rows, key=lambda chunk: (-scores[chunk], -chunk)):
         owned.setdefault(rows[chunk]["observation_id"], []).append(chunk)
-    # The best first; of equal ones the newest, which a stable sort in two steps gives.
-    order = sorted(owned, key=lambda number: (rows[owned[number][0]]["occurred_at"], number), reverse=True)
-    order.sort(key=lambda number: round(scores[owned[number][0]], 4), reverse=True)
-
     ranked = []
-    for number in order[:MOST]:
-        best = owned[number][0]
-        found = [rows[chunk] for chunk in owned[number] if chunk in text_rank]
+    for number, chunks in owned.items():
+        best = chunks[0]
         matched = {
             lexeme: rarity
-            for row in found
-            for lexeme, rarity in zip(row["lexemes"], row["rarities"], strict=True)
+            for chunk in chunks
+            if chunk in text_rank
+            for lexeme, rarity in zip(rows[chunk]["lexemes"], rows[chunk]["rarities"], strict=True)
         }
+        coverage = sum(matched.values()) / text[0]["asked"] if matched else 0.0
         legs: dict[str, Mapping[str, Any]] = {}
         if best in text_rank:
             score = round(float(rows[best]["score"]), 3)
@@ -79,25 +91,43 @@ def fuse(
         ranked.append(
             Ranked(
                 observation_id=number,
-                score=round(scores[best], 4),
-                chunks=owned[number],
+                occurred_at=rows[best]["occurred_at"],
+                score=round(scores[best] + COVERAGE_WEIGHT * coverage, 4),
+                chunks=chunks,
                 legs=legs,
-                coverage=sum(matched.values()) / text[0]["asked"] if matched else 0.0,
-                cosine=max((cosines[chunk] for chunk in owned[number] if chunk in cosines), default=None),
+                coverage=coverage,
+                cosine=max((cosines[chunk] for chunk in chunks if chunk in cosines), default=None),
             )
         )
-    return ranked
+    return _ordered(ranked)[:MOST]
 
 
-def _to_unit(scored: Sequence[tuple[int, float]], *, full: bool) -> dict[int, float]:
-    """Scores as shares of the best. The floor is the worst that was asked for, or 0 where all that match
-    are here: what is absent then scored no more."""
-    if not scored:
-        return {}
-    values = [score for _, score in scored]
-    high = max(values)
-    low = min(values) if full else 0.0
-    span = high - low
+def with_neighbours(ranked: Sequence[Ranked], places: Mapping[int, tuple[str, int]]) -> list[Ranked]:
+    """The same observations in the order that they have where each gives a share of its score to those around it in
+    its session. `places` says which session an observation is in, and as the how manieth; those in none are not in it.
+    """
+    scores = {places[one.observation_id]: one.score for one in ranked if one.observation_id in places}
+    lifted = []
+    for one in ranked:
+        more = 0.0
+        if one.observation_id in places:
+            session, place = places[one.observation_id]
+            for step, weight in enumerate(NEIGHBOUR_WEIGHTS, start=1):
+                around = (scores.get((session, place - step), 0.0), scores.get((session, place + step), 0.0))
+                more += weight * sum(around)
+        lifted.append(replace(one, score=round(one.score + more, 4)))
+    return _ordered(lifted)
+
+
+def _ordered(ranked: Sequence[Ranked]) -> list[Ranked]:
+    """The best first; of equal ones the newest, which a stable sort in two steps gives."""
+    newest = sorted(ranked, key=lambda one: (one.occurred_at, one.observation_id), reverse=True)
+    return sorted(newest, key=lambda one: one.score, reverse=True)
+
+
+def _to_unit(scored: Sequence[tuple[int, float]], *, low: float) -> dict[int, float]:
+    """Scores as shares of the way from `low` to the best."""
+    span = max((score for _, score in scored), default=low) - low
     return {chunk: (score - low) / span if span > 0 else 1.0 for chunk, score in scored}
 
 

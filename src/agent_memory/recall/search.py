@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent_memory.database import Connection
 from agent_memory.observations.words import indexable
-from agent_memory.recall import budget, fusion, relevance, render, store
+from agent_memory.recall import budget, fusion, proximity, relevance, render, store
 from agent_memory.recall.answer import Answer, Entry, Full, Held, Hit, Index
 from agent_memory.recall.fusion import Ranked
 from agent_memory.recall.store import Filters
@@ -177,7 +177,10 @@ def _find(
     asked = store.terms(conn, words, project_id=project_id)
     text = store.text_leg(conn, asked, project_id=project_id, limit=DEPTH, filters=filters)
     vector, notice = _near(conn, embedding, text, project_id, filters)
-    ranked = fusion.fuse(text, vector, limit=DEPTH)
+    nearness = _nearness(conn, words, text, project_id)
+    ranked = fusion.fuse(text, vector, nearness)
+    places = store.places(conn, [one.observation_id for one in ranked], project_id=project_id)
+    ranked = fusion.with_neighbours(ranked, places)
     legs = ["text", "vector"] if vector else ["text"]
     answered = relevance.relevant(ranked, embedding.model if embedding else None)
     return _Found(ranked, legs, notice, abstained=not answered)
@@ -214,6 +217,17 @@ def _near(
         filters=filters,
     )
     return near, None
+
+
+def _nearness(
+    conn: Connection, words: str, text: Sequence[Mapping[str, Any]], project_id: int
+) -> dict[int, float]:
+    """How near to each other the query's words stand, for the chunks of the text leg that hold two of them."""
+    several = [row["chunk_id"] for row in text if len(row["lexemes"]) > 1]
+    if not several:
+        return {}
+    query, positions = store.positions(conn, words, several, project_id=project_id)
+    return proximity.nearness(query, text, positions)
 
 
 class _Embedding:
