@@ -165,7 +165,9 @@ class Remembered:
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
             vectors = self._embedder.embed(list(new.values()), query=query)
-            made = {key: np.float32(vector).tobytes() for key, vector in zip(new, vectors, strict=True)}
+            made = {
+                key: np.array(vector, np.float32).tobytes() for key, vector in zip(new, vectors, strict=True)
+            }
             self._kept.executemany("insert or replace into vectors values (?, ?)", made.items())
             self._kept.commit()
             known |= made

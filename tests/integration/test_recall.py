@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agent_memory import settings
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import projects
+from agent_memory.journal.event import Event, SessionStart
+from agent_memory.journal.ingest import ingest
 from agent_memory.journal.projects import Identity
 from agent_memory.observations import embed, store, worker
 from agent_memory.observations.embed import Embedder, LocalModel
@@ -523,3 +526,51 @@ def index_scans(conn: Connection) -> int:
     ).fetchone()
     assert row is not None
     return int(row["n"])
+
+
+def test_what_stands_next_to_hits_in_a_session_comes_before_the_same_elsewhere(
+    conn: Connection, project: int
+) -> None:
+    begun = [
+        Event(agent="claude", session_id=name, occurred_at=START, body=SessionStart())
+        for name in ("harbour", "album")
+    ]
+    ingest(conn, begun, settings.load())
+    said = [
+        ("harbour", "Where do we keep the tide tables?"),
+        ("harbour", "In a bucket, together with the charts."),
+        ("album", "Where do we keep the photos?"),
+        ("album", "In a bucket, together with the covers."),
+    ]
+    tables, charts, _, covers = store.save(
+        conn,
+        [
+            Observation(
+                project_id=project,
+                kind="note",
+                title="",
+                text=text,
+                occurred_at=START + timedelta(minutes=number),
+                external_id=f"said/{number}",
+                session_id=session,
+            )
+            for number, (session, text) in enumerate(said)
+        ],
+    )
+    found = [
+        hit.id for hit in search.recall(conn, "which bucket has the tide tables", project_id=project).hits
+    ]
+    assert found == [tables, charts, covers]
+
+
+def test_the_words_of_a_query_count_for_more_where_they_stand_together(
+    conn: Connection, project: int
+) -> None:
+    together, apart = save(
+        conn,
+        project,
+        "Somebody complained in the forum last week that the rate limit of uploads is too low, 20 a minute only.",
+        "The limit of uploads is 20 MB; an exchange rate is wrong.",
+    )
+    hits = search.recall(conn, "rate limit", project_id=project).hits
+    assert [hit.id for hit in hits] == [together, apart]

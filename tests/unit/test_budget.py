@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,3 +105,25 @@ def test_an_excerpt_is_never_longer_than_its_limit(text: str, data: st.DataObjec
     passages = [text[min(span) : max(span)] for span in spans]
     limit = data.draw(st.integers(0, 450))
     assert len(budget.excerpt(text, passages, limit)) <= limit
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("rename the branch", 3),
+        ("getUserName", 3),
+        ("d41d8cd9", 6),
+        ("セッション", 5),
+        ("", 0),
+        ("a == 1", 4),
+    ],
+)
+def test_tokens_are_guessed_by_pieces_of_words(text: str, tokens: int) -> None:
+    assert budget.tokens(text) == tokens
+
+
+@given(st.text(max_size=200), st.integers(0, 40))
+def test_what_is_within_some_tokens_is_not_more(text: str, most: int) -> None:
+    shown = budget.within(text, most)
+    assert budget.tokens(shown) <= most
+    assert shown == text or budget.tokens(text) > most

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent_memory.observations.calls import Call, result_of
-from agent_memory.observations.failures import failures, telling_lines, told
+from agent_memory.observations.failures import failures, logged, telling_lines, told
 
 ROOTS = ["/home/dev/shop"]
 _numbers = itertools.count(1)
@@ -184,3 +184,36 @@ def test_the_result_of_a_check_is_read(output: str, result: str | None) -> None:
 def test_the_rules_that_pytest_draws_are_no_error() -> None:
     error = "======= FAILURES =======\n_______ test_pay _______\nE   assert 1 == 2\nFAILED test_pay"
     assert telling_lines(bash("pytest", error=error)) == "FAILED test_pay"
+
+
+def test_an_error_that_a_log_showed_is_kept_in_its_own_words() -> None:
+    seen = "starting\npanic: listen tcp :80: bind: permission denied\ngoroutine 1 [running]:"
+    assert logged([bash("kubectl -n shop logs api-7d9 --previous", seen)], ROOTS) == [
+        "Saw: `kubectl -n shop logs api-7d9 --previous`: panic: listen tcp :80: bind: permission denied"
+    ]
+
+
+def test_the_same_error_seen_twice_is_told_once() -> None:
+    calls = [
+        bash("tail -5 app.log", "ERROR: deadlock detected"),
+        bash("tail -50 app.log", "ERROR: deadlock detected"),
+    ]
+    assert logged(calls, ROOTS) == ["Saw: `tail -5 app.log`: ERROR: deadlock detected"]
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("cat src/errors.py", "class NotFound(Exception): pass"),
+        ("rg -n refused", "client.py:12: raise Refused('connection refused')"),
+        ("git diff", "-    raise ValueError"),
+        ("npm run build", "compiled with 0 errors"),
+        ("journalctl -u shop -n 2", "connected, no errors"),
+    ],
+)
+def test_code_and_clean_output_show_no_error(command: str, output: str) -> None:
+    assert logged([bash(command, output)], ROOTS) == []
+
+
+def test_what_failed_is_not_told_again_as_seen() -> None:
+    assert logged([bash("cargo build", error=RUST)], ROOTS) == []

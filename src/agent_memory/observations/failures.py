@@ -40,6 +40,14 @@ _FRAME = re.compile(
     r"^[=_-]{4,} .* [=_-]{4,}$|"
     r'^\s*(?:File "|at |from |\.{3}|~+\^|\^+$|-->|\||\d+ \|)|^\s*\[\d+/\d+\]|^Traceback|github\.com/\S*issues'
 )
+# What an error in a log looks like: stricter than above, for most of what a command that worked prints is no error.
+_LOGGED = re.compile(
+    r"\b(?:error|exception|fatal|panic(?:ked)?|traceback|denied|refused|deadlock|crash\w*|timed out|out of memory"
+    r"|killed|unable to|could not|cannot)\b|(?-i:\bE[A-Z]{4,}\b|\b[A-Z]\w+(?:Error|Exception)\b)",
+    re.I,
+)
+_LOGS = re.compile(r"\blogs?\b|journalctl|logcat|dmesg|describe|\bstatus\b")  # looks that are no look at code
+_FINE = re.compile(r"\b(?:no|0|without|zero) (?:\w+ )?(?:errors?|exceptions?)\b|\berrors?[:=] ?0\b", re.I)
 _BROKEN = re.compile(
     r"\b[1-9]\d* (?:\w+ )?(?:failed|failing|failures?|errors?)\b|Compilation error|build failed"
     r"|(?-i:^FAILED\b|\bFAIL(?:ED)?\s*$)",
@@ -96,6 +104,23 @@ def told(failure: Failure, roots: Sequence[str]) -> str:
     shown_errors = " / ".join(dict.fromkeys(filter(None, map(telling_lines, some))))
     line = f"Failed{times}: {_named(first, roots)}: {shorten(shown_errors, 420)}"
     return f"{line}\n{_fix(failure, roots)}"
+
+
+def logged(calls: Sequence[Call], roots: Sequence[str]) -> list[str]:
+    """Errors that commands showed which worked themselves, such as a look into a log: a line for each of the last
+    few. What people search for is the error's own words."""
+    lines: dict[str, str] = {}
+    for call in calls:
+        if not call.command or not call.output or failed(call):
+            continue
+        if commands.looks(call.command) and not _LOGS.search(call.command):
+            continue  # code speaks of errors all the time
+        shown_lines = (line.strip() for line in plain(call.output).splitlines())
+        errors = [line for line in shown_lines if _LOGGED.search(line) and not _FINE.search(line)]
+        if errors:
+            said = " / ".join(shorten(line, 200) for line in dict.fromkeys([errors[0], errors[-1]]))
+            lines.setdefault(said, f"Saw: `{shown(call.command, roots, 80)}`: {said}")
+    return list(lines.values())[-4:]
 
 
 def telling_lines(call: Call) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent_memory.observations.calls import Call, Tally, is_ours, work
-from agent_memory.observations.failures import failures, refusal, told
+from agent_memory.observations.failures import failures, logged, refusal, told
 from agent_memory.observations.observation import TITLE_CHARS, Observation, Section, clip, shorten, title_of
 
 TEXT_CHARS = 6_000
@@ -125,7 +125,9 @@ def build(turn: Turn) -> Observation | None:
         "decided": _decided(calls),
         "notified": notified,
         "done": _done(turn, calls),
-        "failed": "\n".join(told(failure, turn.roots) for failure in failures(calls)[:8]),
+        "failed": "\n".join(
+            [*(told(failure, turn.roots) for failure in failures(calls)[:8]), *logged(calls, turn.roots)]
+        ),
         "reported": _reported(turn.messages),
         "found": _found(said[:-1]),
         "ended": _ended(ending, turn.prompts),

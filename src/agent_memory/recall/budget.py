@@ -6,6 +6,7 @@ there are fewer of them rather than stumps.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 GAP = "…"
@@ -70,6 +71,22 @@ def cut(text: str, limit: int) -> str:
         # A text without spaces has no better place.
         head = head[:border] if border > len(head) // 2 else head
     return head.rstrip() + GAP
+
+
+_TOKEN = re.compile(r"[A-Z]?[a-z]{1,6}|[A-Z]{1,3}|\d{1,3}|[^\sA-Za-z\d]")
+
+
+def tokens(text: str) -> int:
+    """About how many tokens a text is to a model: rather too many than too few."""
+    return len(_TOKEN.findall(text))
+
+
+def within(text: str, most: int) -> str:
+    """The beginning of a text that is at most so many tokens, cut between words and marked."""
+    ends = [met.end() for met in _TOKEN.finditer(text)]
+    if len(ends) <= most:
+        return text
+    return cut(text, ends[most - 2] + len(GAP)) if most > 1 else GAP[:most]
 
 
 def _find(text: str, passage: str) -> tuple[int, int] | None:

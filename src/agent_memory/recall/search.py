@@ -32,8 +32,11 @@ EMBEDDING_SECONDS = 5.0
 QUERY_CHARS = 10_000
 """Of a longer query only the beginning counts."""
 _BEGINNING_CHARS = 900  # as much as a chunk holds
+LINE_TOKENS = 80
+"""What a line of an index may cost the agent that reads it."""
 _SNIPPET_CHARS = 120
-_TITLE_CHARS = 80  # with the snippet and the rest of the line below 80 tokens
+_TITLE_CHARS = 80
+_TITLE_TOKENS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,23 +365,30 @@ def _full_enough(conn: Connection, current: Sequence[_Current], project_id: int,
 def _entry(
     row: Mapping[str, Any], passage: str, *, words: Sequence[str] = (), score: float | None = None
 ) -> Entry:
-    return Entry(
+    title = budget.cut(" ".join(row["title"].split()), _TITLE_CHARS)
+    entry = Entry(
         id=row["id"],
         kind=row["kind"],
-        title=budget.cut(" ".join(row["title"].split()), _TITLE_CHARS),
-        snippet=_snippet(passage or row["text"], words),
+        title=budget.within(title, _TITLE_TOKENS),
+        snippet="",
         occurred_at=row["occurred_at"],
         session_id=row["session_id"],
         score=score,
         held=_held(row),
     )
+    left = LINE_TOKENS - budget.tokens(render.line(entry))
+    return replace(entry, snippet=budget.within(_snippet(passage or row["text"], words), left))
 
 
 def _snippet(passage: str, words: Sequence[str]) -> str:
     """One line of a passage, from shortly before the first of the stemmed `words` on."""
     flat = " ".join(passage.split())
     first = min(
-        (met.start() for word in words if (met := re.search(rf"\b{re.escape(word)}", flat, re.IGNORECASE))),
+        (
+            met.start()
+            for word in words
+            if (met := re.search((r"\b" if word.isascii() else "") + re.escape(word), flat, re.IGNORECASE))
+        ),
         default=0,
     )
     if first + len(flat[first:]) <= _SNIPPET_CHARS or first < _SNIPPET_CHARS // 2:
