@@ -70,7 +70,7 @@ def normalise_remote(url: str) -> str | None:
 def resolve(conn: Connection, argument: str) -> int | None:
     """The id of the project that an argument names: an id, a folder, a git remote, an identity, or a name that only
     one project has. None: no such project is known."""
-    if argument.isdigit():
+    if re.fullmatch("[0-9]{1,18}", argument):
         return store.project_id(conn, number=int(argument))
     keys = [argument]
     if argument.startswith(("/", "~", ".")):

@@ -109,6 +109,15 @@ def create(state: State) -> FastAPI:
     async def plain(_: Request, error: HTTPException) -> Response:
         return problem(error.status_code, str(error.detail), "The routes are listed at /openapi.json.")
 
+    @app.exception_handler(psycopg.DataError)
+    async def not_storable(_: Request, error: Exception) -> Response:
+        said = str(error).splitlines()[0]
+        return problem(
+            422,
+            f"A value cannot be what it should be: {said}.",
+            "Correct it: texts without NUL, numbers below 2^63, cursors as they were given.",
+        )
+
     @app.exception_handler(psycopg.OperationalError)
     @app.exception_handler(psycopg_pool.PoolTimeout)
     async def database_away(_: Request, error: Exception) -> Response:

@@ -17,6 +17,7 @@ from agent_memory.service.auth import By
 from agent_memory.service.state import Database, Service
 
 router = APIRouter()
+Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
 class NewObservation(BaseModel):
@@ -28,7 +29,7 @@ class NewObservation(BaseModel):
     occurred_at: AwareDatetime | None = None
     session_id: str | None = Field(default=None, max_length=200)
     external_id: str | None = Field(default=None, max_length=500)
-    supersedes: int | str | None = None
+    supersedes: Number | str | None = None
     """An observation's id or its external id; also of one that comes in the same request."""
     valid_from: AwareDatetime | None = None
     valid_until: AwareDatetime | None = None
@@ -96,7 +97,7 @@ def list_observations(
 
 
 @router.get("/observations/{number}")
-def get_observation(number: int, conn: Database, by: By) -> Full:
+def get_observation(number: Number, conn: Database, by: By) -> Full:
     project_id = store.project_of(conn, number)
     found = recalling.get(conn, project_id=project_id, ids=[number]) if project_id is not None else []
     if not found or not by.may_reach(project_id):
@@ -141,7 +142,7 @@ def timeline(
     conn: Database,
     by: By,
     project: str,
-    around: int | None = None,
+    around: Number | None = None,
     before: Annotated[int, Query(ge=0, le=50)] = 10,
     after: Annotated[int, Query(ge=0, le=50)] = 10,
 ) -> dict[str, list[Entry]]:
