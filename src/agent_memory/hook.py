@@ -23,6 +23,10 @@ import time
 
 BLOCK = 1 << 20  # bytes
 SOCKET_WAIT = 0.2  # seconds that a hung service may cost at a session's start
+START_WAIT = (
+    3.0  # seconds that a session's start waits for a service that it started and that has something to tell
+)
+ANSWERED = ("claude",)  # agents that take an answer at a session's start
 LARGEST_ASKED = 4 << 20  # bytes; a larger payload is recorded, but not asked about
 STALE = 600  # seconds after which a file still in the spool means that nobody reads it
 # What the service gets of the agent's environment, which holds the agent's own keys.
@@ -145,10 +149,11 @@ def ask(agent: str, home: str, blocks: list[bytes], seconds: float) -> str | Non
 def start_session(agent: str, home: str, blocks: list[bytes]) -> None:
     """Make sure that the service runs. Pass on what it has to say, or in one line what is wrong with it."""
     running = service_answers(f"{home}/service.sock")
+    milliseconds = asked(home, "SessionStart", b"") if agent in ANSWERED else 0
     if not running:
-        start_service(home)
-    milliseconds = asked(home, "SessionStart", b"") if running else 0
-    answer = ask(agent, home, blocks, milliseconds / 1000) if milliseconds else None
+        started = start_service(home)
+        running = milliseconds > 0 and came_up(started, f"{home}/service.sock")
+    answer = ask(agent, home, blocks, milliseconds / 1000) if running and milliseconds else None
     if answer is not None:
         sys.stdout.write(answer)
     elif agent == "claude":
@@ -170,18 +175,37 @@ def service_answers(socket: str) -> bool:
     return True
 
 
-def start_service(home: str) -> None:
-    """Start it detached, so that it outlives the agent, and do not wait."""
+def came_up(started: int, socket: str) -> bool:
+    """Whether the service that the process `started` starts answers soon. No longer waited for where that failed."""
+    deadline = time.monotonic() + START_WAIT
+    while time.monotonic() < deadline:
+        time.sleep(0.02)
+        if service_answers(socket):
+            return True
+        ended, status = os.waitpid(started, os.WNOHANG) if started else (0, 0)
+        if status:
+            return service_answers(socket)
+        started = 0 if ended else started  # it found that another starts the service
+    return False
+
+
+def start_service(home: str) -> int:
+    """Start it as a process that outlives the agent; its id. Not with `up --detach`: a second interpreter would double
+    the time until it answers."""
     kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_PREFIXES)}
-    nowhere = [
+    logs = f"{home}/logs"
+    said = (
+        f"{logs}/start.log" if os.path.isdir(logs) else os.devnull
+    )  # what it says until it writes its own log
+    away = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     # -I: the agent's working folder is a project of the user's; a module there must not become part of the service.
-    command = [sys.executable, "-I", "-m", "agent_memory", "up", "--detach", "--agent-started"]
-    os.posix_spawn(
-        sys.executable, command, kept | {"AGENT_MEMORY_HOME": home}, file_actions=nowhere, setsid=True
+    command = [sys.executable, "-I", "-m", "agent_memory", "up", "--agent-started"]
+    return os.posix_spawn(
+        sys.executable, command, kept | {"AGENT_MEMORY_HOME": home}, file_actions=away, setsid=True
     )
 
 

@@ -64,6 +64,14 @@ class Settings(BaseSettings):
     output_limit_chars: int = Field(default=20_000, ge=0)
     """How much of a tool call's output is kept, in characters. Its true size is always kept."""
 
+    agent_memory_context: bool = True
+    """Whether a session is told at its start what its project was last about. For one project:
+    `agent-memory context --off`."""
+    agent_memory_context_chars: int = Field(default=2_000, ge=400, le=9_000)
+    """How long that may be, in characters, at most."""
+    agent_memory_prompt_context: bool = False
+    """Whether a session is shown at a prompt what certainly belongs to it. It costs every prompt up to 0.15 seconds."""
+
     agent_memory_embedding_url: str | None = None
     """An OpenAI-compatible endpoint up to and without `/embeddings`, such as `http://127.0.0.1:1234/v1`.
     None: the model that comes with the installation."""

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from agent_memory import __version__
-from agent_memory.cli import access, backup, memory, service, setup
+from agent_memory.cli import access, backup, context, memory, service, setup
 from agent_memory.errors import AgentMemoryError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ setup.register(app)
 memory.register(app)
 access.register(app)
 backup.register(app)
+context.register(app)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +42,8 @@ def up(
         typer.echo(f"agent-memory runs: {sockets.address(config)} (process {pid})")
     else:
         typer.echo(f"agent-memory starts at {sockets.address(config)}; Ctrl-C stops it.")
+        if agent_started:
+            os.chdir("/")  # the agent's folder is not to be held
         run.serve(adopt=not agent_started)
 
 

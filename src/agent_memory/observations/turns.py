@@ -114,7 +114,7 @@ def build(turn: Turn) -> Observation | None:
     """The memory of a turn. None where nothing in it is worth one: no call and no answer, as after `/clear`,
     or a background task's end that the agent only nodded to."""
     calls = [call for call in turn.calls if not is_ours(call)]
-    asked = [text for text in map(_asked, turn.prompts) if text]
+    asked = [text for text in map(asked_by, turn.prompts) if text]
     said = [m for m in turn.messages if m.kind == "message" and m.agent_id is None and _says(m.text)]
     ending = _without_injected(said[-1].text) if said else ""
     if not calls and len(ending) < (1 if asked else 40):
@@ -184,7 +184,7 @@ def summaries(turn: Turn) -> list[Observation]:
     return found
 
 
-def _asked(prompt: Prompt) -> str:
+def asked_by(prompt: Prompt) -> str:
     """What a person typed. A slash command counts with its arguments."""
     if prompt.kind not in ("user", "command") or prompt.agent_id is not None:
         return ""
@@ -193,6 +193,11 @@ def _asked(prompt: Prompt) -> str:
         arguments = _ARGUMENTS.search(text)
         return f"/{command[1]} {arguments[1].strip() if arguments else ''}".strip()
     return _INTERRUPTED.sub("", _without_injected(text)).strip()
+
+
+def is_small_talk(sentence: str) -> bool:
+    """Whether an agent only says that it goes on: “Let me look at …”, “Perfect!”."""
+    return bool(_SMALL_TALK.match(sentence))
 
 
 def _says(text: str) -> bool:

@@ -25,6 +25,14 @@ nothing."""
 _CALIBRATED = frozenset({LOCAL_NAME})  # the cosines of other models lie elsewhere: nomic's seldom below 0.4
 
 
+def certainty(one: Ranked, model: str | None) -> float | None:
+    """How surely an observation answers: cosine plus weighted coverage, comparable across questions. None where it
+    cannot be told: without a vector, or with one of a model that was not calibrated."""
+    if one.cosine is None or model not in _CALIBRATED:
+        return None
+    return one.cosine + COVERAGE_WEIGHT * one.coverage
+
+
 def relevant(ranked: Sequence[Ranked], model: str | None) -> bool:
     """Whether one of the first observations answers. `model` made the cosines; of one that was not calibrated
     only the words are judged."""

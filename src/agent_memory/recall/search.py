@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,14 @@ class _Found:
     legs: Sequence[str]
     notice: str | None
     abstained: bool
+    model: str | None = None
+    """Which model made the vectors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certain(Answer):
+    certainties: Mapping[int, float]
+    """How surely each hit answers, by its id: see `relevance.certainty`."""
 
 
 def recall(
@@ -81,6 +89,41 @@ def recall(
     if current and not hits:
         notice = f"A budget of {budget_chars} characters is too small for a hit."
     return Answer(hits=hits, legs=found.legs, notice=notice)
+
+
+def certain(
+    conn: Connection,
+    query: str,
+    *,
+    project_id: int,
+    embedder: Embedder | None,
+    enough: float,
+    but_session: str,
+    but: Collection[int],
+    k: int,
+    budget_chars: int,
+    seconds: float,
+) -> Certain:
+    """Like `recall`, for a question that nobody asked: only hits whose certainty is `enough` or more, none of the
+    session `but_session`, none of the observations `but`. Without the query's vector in time there are no hits, and
+    the notice says why."""
+    found = _find(conn, query, project_id, embedder, Filters(), seconds=seconds)
+    sure: dict[int, float] = {}
+    for one in found.ranked:
+        certainty = relevance.certainty(one, found.model)
+        if certainty is not None and certainty >= enough:
+            sure[one.observation_id] = certainty
+    chosen = [one for one in found.ranked if one.observation_id in sure]
+    chosen.sort(key=lambda one: sure[one.observation_id], reverse=True)
+    current = [
+        one
+        for one in _current(conn, chosen[:MAX_HITS], project_id, limit=MAX_HITS)
+        if one.row["session_id"] != but_session and one.row["id"] not in but
+    ]
+    hits = _full_enough(conn, current[:k], project_id, budget_chars - render.frame(None))
+    certainties = {one.row["id"]: sure[one.ranked.observation_id] for one in current}
+    notice = None if "vector" in found.legs else found.notice
+    return Certain(hits=hits, abstained=not hits, legs=found.legs, notice=notice, certainties=certainties)
 
 
 def search(
@@ -169,7 +212,13 @@ def get(conn: Connection, *, project_id: int, ids: Sequence[int]) -> list[Full]:
 
 
 def _find(
-    conn: Connection, query: str, project_id: int, embedder: Embedder | None, filters: Filters
+    conn: Connection,
+    query: str,
+    project_id: int,
+    embedder: Embedder | None,
+    filters: Filters,
+    *,
+    seconds: float = EMBEDDING_SECONDS,
 ) -> _Found:
     # Postgres takes neither NUL nor lone surrogates.
     query = query[:QUERY_CHARS].replace("\0", " ").encode("utf-8", "replace").decode()
@@ -179,14 +228,15 @@ def _find(
     embedding = _Embedding(embedder, query) if embedder else None
     asked = store.terms(conn, words, project_id=project_id)
     text = store.text_leg(conn, asked, project_id=project_id, limit=DEPTH, filters=filters)
-    vector, notice = _near(conn, embedding, text, project_id, filters)
+    vector, notice = _near(conn, embedding, text, project_id, filters, seconds)
     nearness = _nearness(conn, words, text, project_id)
     ranked = fusion.fuse(text, vector, nearness)
     places = store.places(conn, [one.observation_id for one in ranked], project_id=project_id)
     ranked = fusion.with_neighbours(ranked, places)
     legs = ["text", "vector"] if vector else ["text"]
-    answered = relevance.relevant(ranked, embedding.model if embedding else None)
-    return _Found(ranked, legs, notice, abstained=not answered)
+    model = embedding.model if embedding else None
+    answered = relevance.relevant(ranked, model)
+    return _Found(ranked, legs, notice, abstained=not answered, model=model)
 
 
 def _near(
@@ -195,11 +245,12 @@ def _near(
     text: Sequence[Mapping[str, Any]],
     project_id: int,
     filters: Filters,
+    seconds: float,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The vector leg, or nothing and why."""
     if embedding is None:
         return [], "Searched by words alone: no embedding model is loaded."
-    vector, problem = embedding.result()
+    vector, problem = embedding.result(seconds)
     if vector is None:
         return [], f"Searched by words alone: {problem}"
     model = store.model(conn, embedding.model)
@@ -247,12 +298,12 @@ class _Embedding:
         except Exception as error:  # whatever is wrong with the vectors, the words still answer
             self._made.put(("", None, str(error) or type(error).__name__))
 
-    def result(self) -> tuple[list[float] | None, str]:
+    def result(self, seconds: float) -> tuple[list[float] | None, str]:
         """The vector, or None and what is wrong."""
         try:
-            self.model, vector, problem = self._made.get(timeout=EMBEDDING_SECONDS)
+            self.model, vector, problem = self._made.get(timeout=seconds)
         except queue.Empty:
-            return None, f"the embedding model did not answer within {EMBEDDING_SECONDS:.0f} seconds."
+            return None, f"the embedding model did not answer within {seconds:g} seconds."
         return vector, problem
 
 

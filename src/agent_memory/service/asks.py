@@ -43,11 +43,11 @@ class Board:
             self._open = True
             write(merged(self._wanted))
 
-    def close(self) -> None:
-        """It does not any more: nobody is asked."""
+    def close(self, leave: Sequence[Ask] = ()) -> None:
+        """It does not any more. What it leaves is what is worth to wait for until it is started again."""
         with self._lock:
             self._open = False
-            write(())
+            write(leave)
 
 
 def merged(wanted: Mapping[str, Sequence[Ask]]) -> list[Ask]:

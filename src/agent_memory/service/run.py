@@ -39,7 +39,7 @@ from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
 from agent_memory.lessons import ledger
-from agent_memory.service import app, asks, health, lessons, sockets
+from agent_memory.service import app, asks, context, health, lessons, sockets
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
 
@@ -54,7 +54,6 @@ NOTICE_EVERY = 30.0  # seconds
 STOP_WITHIN = 10.0  # seconds that the worker gets to stop
 START_WITHIN = 60.0  # seconds
 DAY = 86_400.0  # seconds
-ASKED = (asks.Ask("SessionStart", 500),)
 
 
 def running_pid() -> int | None:
@@ -90,7 +89,7 @@ def serve(*, adopt: bool) -> None:
             stopping = threading.Event()
             ended: queue.SimpleQueue[Path] = queue.SimpleQueue()
             board = asks.Board()
-            board.want("start", ASKED)
+            board.want("context", context.asks(config))
             threads = [
                 threading.Thread(name="spool", target=_drain_spool, args=(state, conninfo, stopping, ended)),
                 threading.Thread(name="sessions", target=_reconcile, args=(state, conninfo, stopping, ended)),
@@ -108,7 +107,7 @@ def serve(*, adopt: bool) -> None:
                 board.open()
                 _answer(state, [tcp, unix])
             finally:
-                board.close()
+                board.close(leave=context.asks_when_down(config))
                 stopping.set()
                 for thread in threads:
                     thread.join()

@@ -15,7 +15,7 @@ from agent_memory.agents import REPLIES
 from agent_memory.agents.reply import Reply, joined
 from agent_memory.capture import drain
 from agent_memory.errors import AgentMemoryError
-from agent_memory.service import lessons
+from agent_memory.service import context, lessons
 from agent_memory.service.state import Service, State
 
 router = APIRouter()
@@ -35,7 +35,7 @@ def health_notice(state: State, event: str, payload: dict[str, Any], agent: str)
         return None
 
 
-ANSWERERS: tuple[Answerer, ...] = (health_notice, lessons.answer)
+ANSWERERS: tuple[Answerer, ...] = (health_notice, context.at_start, lessons.answer, context.at_prompt)
 """Who is asked, in the order in which their texts stand."""
 
 

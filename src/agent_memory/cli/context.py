@@ -1,0 +1,110 @@
+"""What sessions are told without having asked: seeing it, explaining it, and turning it off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from agent_memory import settings
+from agent_memory.cli import terminal
+from agent_memory.cli.terminal import AsJson, Project
+from agent_memory.errors import AgentMemoryError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+def register(app: typer.Typer) -> None:
+    for command in (context, why):
+        app.command()(command)
+
+
+def context(
+    *,
+    project: Project = None,
+    off: Annotated[bool, typer.Option("--off", help="Tell this project's sessions nothing unasked.")] = False,
+    on: Annotated[bool, typer.Option("--on", help="Tell them again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print what an agent is told when a session starts in this project; --off and --on decide whether it is."""
+    from agent_memory.recall import context as telling
+    from agent_memory.recall import context_store
+
+    config = settings.load()
+    with terminal.database() as conn:
+        project_id = terminal.project(conn, project)
+        if off or on:
+            context_store.want_context(conn, project_id, wanted=on)
+        told = telling.at_start(conn, project_id=project_id, budget=config.agent_memory_context_chars)
+        wanted = context_store.context_wanted(conn, project_id)
+    if as_json:
+        terminal.print_json(
+            {
+                "text": told.text,
+                "chars": len(told.text),
+                "wanted": wanted and config.agent_memory_context,
+            }
+        )
+        return
+    if off or on:
+        typer.echo(f"Sessions of this project are told {'at their start:' if on else 'nothing unasked.'}")
+    elif not config.agent_memory_context:
+        typer.echo("No session is told anything: agent_memory_context is off. This would be it:")
+    elif not wanted:
+        typer.echo("Sessions of this project are told nothing unasked (--on changes it). This would be it:")
+    if not off:
+        typer.echo(told.text or "Nothing: there is nothing recorded in this project that is worth telling.")
+
+
+def why(
+    session: Annotated[str, typer.Argument(help="The agent's session id, or its beginning.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a session was told without having asked, when, and why; and why it was not."""
+    from agent_memory.recall import context_store
+
+    with terminal.database() as conn:
+        known = context_store.session_named(conn, session)
+        if known is None:
+            raise AgentMemoryError(
+                f"No session {session!r} is known here, or several begin so.",
+                "Give the agent's own session id, whole; agent-memory timeline --json shows those of a project.",
+            )
+        rows = context_store.injections(conn, session_id=known, limit=1000)[::-1]
+    if as_json:
+        terminal.print_json({"session_id": known, "items": rows})
+        return
+    console = Console(highlight=False)
+    console.print(f"session {known}", style="bold", markup=False)
+    for row in rows:
+        console.print(_head(row), soft_wrap=True)
+        for item in row["items"]:
+            console.print(f"    {_item(item)}", markup=False, soft_wrap=True)
+    if not rows:
+        console.print("It was told nothing unasked.")
+
+
+def _head(row: dict[str, Any]) -> Text:
+    from rich.text import Text
+
+    told = {"told": f"{row['chars']} characters", "late": "too late, not shown", "silent": "nothing"}
+    line = Text(f"{row['occurred_at'].astimezone():%Y-%m-%d %H:%M:%S}  {row['event']}: ", style="bold")
+    return line.append(f"{told[row['outcome']]} ({row['reason']}; {row['took_ms']} ms)", style="default")
+
+
+def _item(item: dict[str, Any]) -> str:
+    name = f"#{item['observation_id']}" if item["observation_id"] else "turn"
+    if item["lesson_id"]:
+        name = f"lesson {item['lesson_id']}"
+    words = [item["part"], name, str(item["occurred_at"] or "")[:10], " ".join((item["title"] or "").split())]
+    if item["score"] is not None:
+        words.append(f"(certainty {item['score']:.2f})")
+    legs = (item["why"] or {}).get("legs", {})
+    for leg, told in legs.items():
+        words.append(
+            f"{leg} rank {told['rank']}" + (f": {', '.join(told['words'])}" if told.get("words") else "")
+        )
+    return "  ".join(word for word in words if word)
