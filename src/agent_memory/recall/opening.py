@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from agent_memory.journal.fence import fence
+from agent_memory.journal import fence
 from agent_memory.observations.observation import shorten, title_of
 from agent_memory.observations.turns import Prompt, asked_by, is_small_talk
 from agent_memory.recall import open_ends
@@ -101,7 +101,7 @@ class Recorded:
 def opening(recorded: Recorded, *, budget: int) -> Opening:
     """The text of a session's start, at most `budget` characters with its fence; of equal states the same."""
     lines = [*_lines(recorded)]
-    frame = len(fence("")) + len(OPENING) + len(CLOSING) + 2
+    frame = len(fence.fence("")) + len(OPENING) + len(CLOSING) + 2
     chosen: set[int] = set()
     for position in sorted(range(len(lines)), key=lambda p: _rank(lines[p])):
         size = frame + len(_body([lines[p] for p in sorted({*chosen, position})]))
@@ -110,7 +110,9 @@ def opening(recorded: Recorded, *, budget: int) -> Opening:
     if not chosen:
         return Opening()
     kept = [lines[position] for position in sorted(chosen)]
-    return Opening(text=fence(f"{OPENING}\n{_body(kept)}{CLOSING}"), shown=[line.shown for line in kept])
+    return Opening(
+        text=fence.fence(f"{OPENING}\n{_body(kept)}{CLOSING}"), shown=[line.shown for line in kept]
+    )
 
 
 def says_something(text: str, words: int = 3) -> bool:
@@ -130,8 +132,8 @@ def meaning(text: str) -> set[str]:
 
 
 def _rank(line: Line) -> tuple[int, int]:
-    """The first two lines of each part before the third of any, so that no part crowds out another."""
-    return max(0, line.place - 1), _FIRST[line.part]
+    """The first line of each part before the second of any, so that no part crowds out another."""
+    return line.place, _FIRST[line.part]
 
 
 def _body(lines: Sequence[Line]) -> str:
@@ -242,7 +244,7 @@ def _cut(row: Mapping[str, Any]) -> str:
 def _came(said: str) -> str:
     """What a last message says, in a sentence: the first that is not small talk. One that is short, or that leads in,
     takes the next with it."""
-    text = _CODE.sub("", _NOT_TYPED.sub("", said))
+    text = _CODE.sub("", _NOT_TYPED.sub("", fence.strip(said)))
     taken = ""
     for sentence in _SENTENCE.split(text):
         sentence = " ".join(_MARKUP.sub("", sentence).split())
