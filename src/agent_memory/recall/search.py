@@ -117,7 +117,7 @@ def certain(
     chosen.sort(key=lambda one: sure[one.observation_id], reverse=True)
     current = [
         one
-        for one in _current(conn, chosen[:MAX_HITS], project_id, limit=MAX_HITS)
+        for one in _current(conn, chosen[:MAX_HITS], project_id, limit=MAX_HITS, at=None)
         if one.row["session_id"] != but_session and one.row["id"] not in but
     ]
     hits = _full_enough(conn, current[:k], project_id, budget_chars - render.frame(None))
