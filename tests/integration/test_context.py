@@ -13,9 +13,12 @@ from typer.testing import CliRunner
 
 from agent_memory.cli.main import app as command_line
 from agent_memory.database import Connection, server
-from agent_memory.journal import fence
+from agent_memory.journal import fence, projects
 from agent_memory.journal.event import AssistantMessage, Event, Prompt, SessionStart, ToolCall, TurnEnd
 from agent_memory.journal.ingest import ingest
+from agent_memory.lessons import store as lessons
+from agent_memory.lessons.lesson import Draft, Status
+from agent_memory.lessons.trigger import Trigger
 from agent_memory.recall import context, context_store
 from agent_memory.service.context import asks, asks_when_down
 from agent_memory.service.state import State
@@ -259,6 +262,33 @@ def test_notes_are_told_and_those_that_no_longer_hold_are_not(state: State, api:
     assert "floats" not in told
 
 
+def test_active_lessons_are_told_here_and_everywhere_where_they_are_global(
+    state: State,  # noqa: F811
+    api: TestClient,  # noqa: F811
+) -> None:
+    def lesson(rule: str, project: str | None, status: Status = "active") -> None:
+        with state.pool.connection() as conn, conn.transaction():
+            project_id = projects.resolve(conn, project) if project else None
+            draft = Draft(
+                rule=rule, trigger=Trigger(pattern=rule), project_id=project_id, title=rule, made_by="user"
+            )
+            lessons.insert(conn, draft, status)
+
+    session(state, "a", (LOGIN, ANSWER))
+    session(state, "b", ("Bake rye bread for the shop", "The bread is in the oven."), project="/bakery")
+    lesson("Run the tests with -n 2, never with -n auto.", "/shop")
+    lesson("Never push to main.", None)
+    lesson("Candidates are not told.", "/shop", "candidate")
+    told = start(api)
+    assert told.endswith(
+        "Lessons learnt here:\n- Run the tests with -n 2, never with -n auto.\n- Never push to main.\n"
+        "More: recall answers questions from all of it, get_observations gives one #number whole.\n</agent-memory>"
+    )
+    assert "-n auto" not in start(api, "baker", project="/bakery")
+    (row,) = injections(api)
+    assert [item["lesson_id"] for item in row["items"] if item["part"] == "lesson"] == [1, 2]
+
+
 def test_our_own_words_are_no_memory(state: State, api: TestClient) -> None:  # noqa: F811
     session(state, "a", (LOGIN, ANSWER))
     told = start(api)
@@ -359,4 +389,4 @@ def test_a_row_that_was_forgotten_meanwhile_is_not_written_down(database_url: st
             conn, session_id="s", event="SessionStart", outcome="told", reason="startup", shown=shown
         )
         (row,) = context_store.injections(conn, session_id="s")
-    assert [item["part"] for item in row["items"]] == ["lesson"]
+    assert row["items"] == []

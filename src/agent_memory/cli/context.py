@@ -29,15 +29,15 @@ def context(
     as_json: AsJson = False,
 ) -> None:
     """Print what an agent is told when a session starts in this project; --off and --on decide whether it is."""
-    from agent_memory.recall import context as telling
     from agent_memory.recall import context_store
+    from agent_memory.service.context import for_a_start
 
     config = settings.load()
     with terminal.database() as conn:
         project_id = terminal.project(conn, project)
         if off or on:
             context_store.want_context(conn, project_id, wanted=on)
-        told = telling.at_start(conn, project_id=project_id, budget=config.agent_memory_context_chars)
+        told = for_a_start(conn, config, project_id=project_id)
         wanted = context_store.context_wanted(conn, project_id)
     if as_json:
         terminal.print_json(

@@ -196,23 +196,25 @@ def record(
         """
         insert into mem_injected (injection_id, ordinal, part, observation_id, session_id, prompt_id, lesson_id,
             score, why)
-        select %s, %s, %s, o.id, p.session_id, p.id, %s, %s, %s
-        from (select %s::bigint as observation, %s::text as session, %s::text as prompt) given
+        select %s, %s, %s, o.id, p.session_id, p.id, l.id, %s, %s
+        from (select %s::bigint as observation, %s::text as session, %s::text as prompt, %s::bigint as lesson) given
         left join mem_observations o on o.id = given.observation
         left join mem_user_prompts p on p.session_id = given.session and p.id = given.prompt
+        left join mem_lessons l on l.id = given.lesson
         where (given.observation is null or o.id is not null) and (given.prompt is null or p.id is not null)
+            and (given.lesson is null or l.id is not null)
         """,
         (
             (
                 row["id"],
                 ordinal,
                 one.part,
-                one.lesson_id,
                 one.score,
                 None if one.why is None else Jsonb(one.why),
                 one.observation_id,
                 one.session_id if one.prompt_id else None,
                 one.prompt_id,
+                one.lesson_id,
             )
             for ordinal, one in enumerate(shown, start=1)
         ),

@@ -15,8 +15,10 @@ from agent_memory.agents.reply import Reply
 from agent_memory.database import Connection
 from agent_memory.journal import projects
 from agent_memory.journal import store as journal
+from agent_memory.lessons import store as lessons
 from agent_memory.recall import context, context_store
 from agent_memory.recall.context import Told
+from agent_memory.recall.opening import Lesson
 from agent_memory.service.asks import Ask
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
@@ -42,19 +44,29 @@ def asks_when_down(settings: Settings) -> tuple[Ask, ...]:
     return asks(settings)[:1] if settings.agent_memory_context else ()
 
 
+def for_a_start(
+    conn: Connection, settings: Settings, *, project_id: int, session_id: str = "", source: str = "startup"
+) -> Told:
+    """What a session of this project is told at its start: see `recall.context.at_start`."""
+    active = lessons.active(conn)
+    return context.at_start(
+        conn,
+        project_id=project_id,
+        session_id=session_id,
+        source=source,
+        budget=settings.agent_memory_context_chars,
+        lessons=[Lesson(one.id, one.rule) for one in active if one.project_id in (None, project_id)],
+    )
+
+
 def at_start(state: State, event: str, payload: dict[str, Any], agent: str) -> Reply | None:
     """What this project was last about, in the first words that the model reads."""
     if event != "SessionStart" or not state.settings.agent_memory_context:
         return None
 
     def tell(conn: Connection, project_id: int, session_id: str) -> Told:
-        return context.at_start(
-            conn,
-            project_id=project_id,
-            session_id=session_id,
-            source=str(payload.get("source") or "startup"),
-            budget=state.settings.agent_memory_context_chars,
-        )
+        source = str(payload.get("source") or "startup")
+        return for_a_start(conn, state.settings, project_id=project_id, session_id=session_id, source=source)
 
     return _answer(state, payload, agent, AT_START_MS, tell)
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from agent_memory.journal import store as journal
-from agent_memory.recall import context, context_store
+from agent_memory.recall import context_store
 from agent_memory.service.auth import By
+from agent_memory.service.context import for_a_start
 from agent_memory.service.state import Database, Service
 
 router = APIRouter()
@@ -32,6 +33,6 @@ def list_injections(
 def get_context(conn: Database, state: Service, by: By, project: str) -> dict[str, Any]:
     """What a session of this project would be told if it started now, whether the project wants it or not."""
     project_id = by.project(conn, project)
-    told = context.at_start(conn, project_id=project_id, budget=state.settings.agent_memory_context_chars)
+    told = for_a_start(conn, state.settings, project_id=project_id)
     wanted = state.settings.agent_memory_context and context_store.context_wanted(conn, project_id)
     return {"text": told.text, "chars": len(told.text), "wanted": wanted}

@@ -16,6 +16,7 @@ from agent_memory.agents.reply import Reply, joined
 from agent_memory.capture import drain
 from agent_memory.errors import AgentMemoryError
 from agent_memory.service import context, lessons
+from agent_memory.service.auth import By
 from agent_memory.service.state import Service, State
 
 router = APIRouter()
@@ -41,10 +42,11 @@ ANSWERERS: tuple[Answerer, ...] = (health_notice, context.at_start, lessons.answ
 
 @router.post("/hook")
 async def hook(
-    request: Request, state: Service, x_agent_name: Annotated[str, Header()] = "claude"
+    request: Request, state: Service, by: By, x_agent_name: Annotated[str, Header()] = "claude"
 ) -> Response:
     """Answer one raw hook payload in the form that the agent reads; an empty body where there is nothing to say. It
     records nothing of the payload: `POST /api/queue` does."""
+    by.check(None)  # a payload names any folder, so whoever is bound to a project may not ask
     raw = await request.body()
     return await run_in_threadpool(_answer, state, x_agent_name, raw)
 
