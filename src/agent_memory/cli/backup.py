@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from agent_memory import paths, settings
+from agent_memory.cli.terminal import AsJson
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
     from agent_memory.database.backup.archive import Backup
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[
     str | None,
     typer.Argument(
@@ -141,6 +141,50 @@ def bring_back(
         console.print(f"What was there before: agent-memory backup restore {done.before.name}")
     if ran:
         console.print("The service runs again, and stores what waited in the spool.")
+
+
+@group.command("schedule")
+def each_night(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether it is set up. Exit code 1: it is not.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Make no more backups by night.")] = False,
+) -> None:
+    """Make a backup each night at 03:14, by launchd, systemd or cron, whichever is there."""
+    from agent_memory.database.backup import schedule
+
+    if check:
+        one = schedule.scheduler()
+        current = schedule.is_current(one, schedule.job())
+        typer.echo(
+            f"A backup is made each night at 03:14, by {one.name}."
+            if current
+            else f"No backup is made by night: {one.name} has no such job, or an older form of it."
+            " Set it up: agent-memory backup schedule"
+        )
+        if not current:
+            raise typer.Exit(1)
+        return
+    if remove:
+        typer.echo(
+            "Removed; no backup is made by night." if schedule.remove() else "No backup was made by night."
+        )
+        return
+    one, changed = schedule.install(settings.load())
+    typer.echo(f"A backup is made each night at 03:14, by {one.name}{'' if changed else ', as before'}.")
+    for place, text in one.found(schedule.job()).items():
+        typer.echo(f"\n{place}:\n{text.rstrip()}")
+    if one is schedule.CRON and not _cron_runs():
+        typer.secho(
+            "\nBut cron does not run here. Start it, such as by: service cron start", fg=typer.colors.YELLOW
+        )
+
+
+def _cron_runs() -> bool:
+    import psutil
+
+    return any(process.info["name"] in ("cron", "crond") for process in psutil.process_iter(["name"]))
 
 
 def _ask() -> None:
