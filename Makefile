@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check lint types unit install bench bench-hook bench-ingest bench-redact bench-recall down clean
+.PHONY: run test check lint types unit install bench bench-hook bench-ingest bench-redact bench-recall bench-recall-scale down clean
 
 run: .venv/installed
 	@$(BIN)/agent-memory up --detach
@@ -44,6 +44,9 @@ down:
 	@touch $@
 
 bench: bench-hook bench-ingest bench-redact bench-recall
+
+bench-recall-scale: .venv/dev
+	$(BIN)/python -m bench.recall_scale $(SIZES)
 
 bench-%: .venv/dev
 	$(BIN)/python -m bench.$*

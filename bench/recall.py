@@ -45,7 +45,7 @@ from agent_memory.database.migrate import migrate
 from agent_memory.observations import embed, worker
 from agent_memory.observations.embed import Embedder
 from agent_memory.observations.words import indexable
-from agent_memory.recall import fusion, proximity, relevance, render, search
+from agent_memory.recall import bm25, fusion, proximity, relevance, render, search
 from agent_memory.recall import store as legs
 from bench import recall_sets
 from bench.home import scratch_home
@@ -433,7 +433,7 @@ def _constants() -> dict[str, Any]:
         ),
         proximity: ("WITHIN",),
         relevance: ("ENOUGH", "ENOUGH_WORDS", "COVERAGE_WEIGHT", "LOOKED_AT"),
-        legs: ("K1", "B"),
+        bm25: ("K1", "B"),
     }
     return {
         f"{module.__name__.rpartition('.')[2]}.{name}": getattr(module, name)

@@ -454,53 +454,6 @@ def test_get_gives_whole_observations_in_order_of_time(
     assert found[0].text == MONEY
 
 
-def test_common_words_bring_in_no_more_chunks_than_the_bound(
-    conn: Connection, project: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    texts = [f"The deploy of service {number} failed." for number in range(60)]
-    rare = save(conn, project, *texts, "The deploy needs a quorum.")[-1]
-    monkeypatch.setattr(recall_store, "MAX_CANDIDATES", 20)
-    asked = recall_store.terms(conn, "deploy quorum", project_id=project)
-    assert [(term.lexeme, term.chunks) for term in asked.terms] == [("quorum", 1), ("deploy", 61)]
-    assert recall_store.bringing(asked) == ["quorum"]
-    rows = recall_store.text_leg(conn, asked, project_id=project, limit=100)
-    assert [row["observation_id"] for row in rows] == [rare]
-    assert set(rows[0]["lexemes"]) == {"quorum", "deploy"}, "the common word scores all the same"
-    alone = recall_store.terms(conn, "deploy", project_id=project)
-    rows = recall_store.text_leg(conn, alone, project_id=project, limit=100)
-    assert len(rows) == 20, "a query of nothing but common words looks at the newest"
-    assert rare in {row["observation_id"] for row in rows}
-
-
-def test_frequencies_of_a_large_project_are_guessed_from_its_newest(
-    conn: Connection, project: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save(conn, project, *(f"Deploy {number} of alpha." for number in range(40)))
-    save(conn, project, *(f"Deploy {number} of beta." for number in range(10)))
-    monkeypatch.setattr(recall_store, "SAMPLED_OBSERVATIONS", 20)
-    asked = recall_store.terms(conn, "deploy alpha beta gamma", project_id=project)
-    assert asked.chunks == 50
-    assert {term.lexeme: term.chunks for term in asked.terms} == {
-        "gamma": 0,
-        "alpha": 25,
-        "beta": 25,
-        "deploy": 50,
-    }
-
-
-def test_a_large_projects_size_is_the_planners_guess(
-    conn: Connection, project: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = projects.ensure(conn, Identity("path:/other", "other", "/other"))
-    save(conn, project, *(f"Deploy {number}." for number in range(60)))
-    save(conn, other, *(f"Deploy {number}." for number in range(30)))
-    conn.execute("analyze mem_observations")
-    monkeypatch.setattr(recall_store, "_COUNTED_OBSERVATIONS", 10)
-    asked = recall_store.terms(conn, "deploy", project_id=project)
-    assert asked.chunks == pytest.approx(60, rel=0.1)
-    assert asked.terms[0].chunks == pytest.approx(60, rel=0.1)
-
-
 def test_the_large_index_is_used_as_it_was_made(
     conn: Connection, project: int, house: dict[str, int], model: Embedder
 ) -> None:

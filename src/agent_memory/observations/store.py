@@ -87,7 +87,7 @@ def _replace_chunks(conn: Connection, observations: dict[int, Observation], *, i
     ):
         kept.setdefault((row["observation_id"], row["role"], row["text"]), []).append(row)
     new: list[tuple[int, int, Chunk]] = []
-    stay: list[tuple[int, Chunk]] = []
+    stay: dict[int, tuple[int, int, Chunk]] = {}
     moved: list[tuple[int, int]] = []
     for number, observation in observations.items():
         for chunk in chunks_of(observation):
@@ -96,7 +96,7 @@ def _replace_chunks(conn: Connection, observations: dict[int, Observation], *, i
                 new.append((number, observation.project_id, chunk))
                 continue
             row = same.pop(0)
-            stay.append((row["id"], chunk))
+            stay[row["id"]] = (number, observation.project_id, chunk)
             if row["ordinal"] != chunk.ordinal:
                 moved.append((row["id"], chunk.ordinal))
     gone = [row["id"] for rows in kept.values() for row in rows]
@@ -112,16 +112,7 @@ def _replace_chunks(conn: Connection, observations: dict[int, Observation], *, i
             (ids, ordinals),
         )
     if index_again and stay:
-        conn.execute(
-            f"update mem_observation_chunks c set words = new.length, tsv = {_TSV}"
-            " from unnest(%s::bigint[], %s::integer[], %s::text[]) as new (id, length, words)"
-            " where c.id = new.id",
-            (
-                [number for number, _ in stay],
-                [len(chunk.words.split()) for _, chunk in stay],
-                [chunk.words for _, chunk in stay],
-            ),
-        )
+        _index_again(conn, stay)
     if new:
         _insert_chunks(conn, new)
 
@@ -134,7 +125,9 @@ def _insert_chunks(conn: Connection, chunks: Sequence[tuple[int, int, Chunk]]) -
             select observation_id, project_id, ordinal, role, text, length, {_TSV}
             from unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::text[], %s::text[], %s::integer[],
                 %s::text[]) as new (observation_id, project_id, ordinal, role, text, length, words)
-            returning id
+            returning id, project_id
+        ), waiting as (
+            insert into mem_word_queue (chunk_id, project_id) select id, project_id from added
         )
         insert into mem_embedding_queue (chunk_id) select id from added
         """,
@@ -149,6 +142,38 @@ def _insert_chunks(conn: Connection, chunks: Sequence[tuple[int, int, Chunk]]) -
         ),
     )
     conn.execute(f"notify {WAKE_CHANNEL}")
+
+
+def _index_again(conn: Connection, chunks: dict[int, tuple[int, int, Chunk]]) -> None:
+    """Give stored chunks, by id, the words that they have now. One that had others before becomes a new chunk
+    with the old one's vectors: the index of words relies on that a chunk's words never change."""
+    rows = conn.execute(
+        "select c.id from unnest(%s::bigint[], %s::integer[], %s::text[]) as new (id, length, words)"
+        f" join mem_observation_chunks c using (id) where c.words <> new.length or c.tsv <> {_TSV}",
+        (
+            list(chunks),
+            [len(chunk.words.split()) for _, _, chunk in chunks.values()],
+            [chunk.words for _, _, chunk in chunks.values()],
+        ),
+    )
+    old = [row["id"] for row in rows]
+    if not old:
+        return
+    conn.execute("update mem_observation_chunks set ordinal = -1 - ordinal where id = any(%s)", (old,))
+    _insert_chunks(conn, [chunks[number] for number in old])
+    conn.execute(
+        """
+        with taken as (
+            update mem_chunk_vectors v set chunk_id = new.id
+            from mem_observation_chunks old join mem_observation_chunks new
+                on new.observation_id = old.observation_id and new.ordinal = -1 - old.ordinal
+            where old.id = any(%s) and v.chunk_id = old.id returning v.chunk_id
+        )
+        delete from mem_embedding_queue q using taken where q.chunk_id = taken.chunk_id
+        """,
+        (old,),
+    )
+    conn.execute("delete from mem_observation_chunks where id = any(%s)", (old,))
 
 
 def get(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ import psycopg
 from agent_memory import settings
 from agent_memory.database import Connection, server
 from agent_memory.errors import AgentMemoryError
-from agent_memory.observations import embed, queue, store, turns, vectors
+from agent_memory.observations import embed, postings, queue, store, turns, vectors
 from agent_memory.observations.embed import Embedder
 
 log = logging.getLogger(__name__)
@@ -41,14 +41,15 @@ Progress = Callable[[str, int, int], None]
 
 
 def run_once(conn: Connection, embedder: Embedder) -> bool:
-    """One round: build the turns that are due, then embed chunks that wait. Commits. False: there was nothing
-    to do.
+    """One round: build the turns that are due, index the words that wait, then embed chunks that wait. Commits.
+    False: there was nothing to do.
 
     Raises:
         AgentMemoryError: the embedder failed; the turns are built, the chunks wait on.
     """
     built = build_due(conn)
-    return bool(built + embed_pending(conn, embedder))
+    indexed = index_words(conn)
+    return bool(built + indexed + embed_pending(conn, embedder))
 
 
 def build_due(conn: Connection) -> int:
@@ -82,6 +83,18 @@ def _build(conn: Connection, session_id: str, prompt_id: str, *, index_again: bo
         store.delete_turn(conn, session_id, turns.external_id(session_id, prompt_id))
     found = [observation] if observation else []
     store.save(conn, [*found, *(turns.summaries(turn) if turn else [])], index_again=index_again)
+
+
+def index_words(conn: Connection) -> bool:
+    """Keep one project's index of words: bring in the chunks that wait, where they are many, and take out those
+    that are gone. Commits. False: there was nothing to do."""
+    project = postings.fold(conn)
+    conn.commit()
+    while project is not None and postings.merge(conn, project):
+        conn.commit()
+    purged = project is None and postings.purge(conn)
+    conn.commit()
+    return project is not None or purged
 
 
 def embed_pending(conn: Connection, embedder: Embedder, *, without: set[int] | None = None) -> int:
@@ -250,7 +263,7 @@ def _build_and_rest(conn: Connection, listening: Connection, stop: _Stop) -> Non
     began = time.monotonic()
     built = build_due(conn)
     stop.embed.set()
-    if built == 0:
+    if not index_words(conn) and built == 0:
         stop.wait_for(listening)
     if built < TURNS:
         # Let a burst's events gather: they are one build of their turn. A turn that takes long to build is

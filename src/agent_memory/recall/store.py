@@ -6,26 +6,22 @@ shapes, with measurements: docs/decisions/0004-recall-legs-and-fusion.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from agent_memory.database import Connection
+from agent_memory.recall import bm25
 
-K1 = 0.9
-"""BM25: how soon a word's repetition stops to count."""
-B = 0.4
-"""BM25: how much the words of a long chunk are discounted."""
-SAMPLED_OBSERVATIONS = 500
-"""Word frequencies are guessed from so many of a project's newest observations. A smaller one is counted."""
-MAX_CANDIDATES = 4_000
-"""Chunks that a query may score, at about 10 µs each. Words beyond still score, but bring no chunk in."""
 MAX_TERMS = 48
 """Words of a query that count, the rarest first: a pasted log file is a query, too."""
-_COUNTED_OBSERVATIONS = (
-    5_000  # a project's size is counted up to here (1 ms), and beyond is the planner's guess
-)
+MAX_POSTINGS = 2_000_000
+"""Entries of lists that a query may read, at about 10 ns each. Words beyond, the most common ones, still
+score, but bring no chunk in."""
+MAX_CANDIDATES = 1_000
+"""Chunks that the words beyond may bring to the front."""
 _EF_SEARCH = 200  # HNSW: as many as are asked for, in one pass
 
 
@@ -63,163 +59,225 @@ EVERY = Filters()
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A stemmed word of a query, and in about how many of the project's chunks it stands."""
+    """A stemmed word of a query, and in how many of the project's chunks it stands."""
 
     lexeme: str
-    chunks: float
-    """0: the sample does not hold it, so it is rare."""
+    chunks: int
+    idf: float
+    read: bool
+    """Whether its lists are read. Not where it is one of the most common, and the others have used up the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a query asks for, and the project that it asks."""
+    """What a query asks for, and what the project's index of words holds of it."""
 
+    query: str
+    """The words as they were asked for."""
     terms: Sequence[Term]
     """Rarest first."""
-    chunks: float
-    """About how many chunks the project has."""
-    words: float
-    """The average length of a chunk."""
+    average: float
+    """The average length of the project's chunks, in words."""
+    segments: Mapping[int, bytes]
+    """Its segments by id, in order, with the lengths of their chunks."""
+    lists: Mapping[str, Sequence[bm25.List]]
+    """For each lexeme that is read, its list in each segment that has one, in the order of the segments."""
+    fresh: Mapping[int, Mapping[str, float]]
+    """The scores of chunks that are in no segment yet: for each, what each of its words adds."""
 
 
 def terms(conn: Connection, words: str, *, project_id: int) -> Terms:
-    """The stemmed words of a query without its stop words, and how rare each is in the project.
-
-    Counting one common word through the index takes 2–30 ms at 100,000 chunks; the sample takes 5 ms for all.
-    """
-    rows = conn.execute(
-        """
-        with asked as materialized (
-            select coalesce(array_agg(lexeme), '{}') as lexemes from unnest(to_tsvector('english', %(words)s))
-        ), newest as materialized (
-            select id from mem_observations where project_id = %(project)s
-            order by occurred_at desc limit %(sampled)s
-        ), sample as materialized (
-            select c.words, ts_filter(setweight(c.tsv, 'A', asked.lexemes), '{a}') as tsv
-            from newest join mem_observation_chunks c on c.observation_id = newest.id cross join asked
-        ), seen as (
-            select found.lexeme, count(*) as chunks
-            from sample cross join unnest(sample.tsv) found group by found.lexeme
-        )
-        select lexeme, coalesce(seen.chunks, 0) as chunks,
-            (select count(*) from newest) as sampled_observations,
-            (select count(*) from sample) as sampled_chunks,
-            (select avg(sample.words)::float8 from sample) as words,
-            (select count(*) from (select from mem_observations where project_id = %(project)s
-                                   limit %(counted)s) counted) as observations
-        from asked cross join unnest(asked.lexemes) lexeme left join seen using (lexeme)
-        order by chunks, length(lexeme) desc, lexeme limit %(max_terms)s
-        """,
-        {
-            "words": words,
-            "project": project_id,
-            "sampled": SAMPLED_OBSERVATIONS,
-            "counted": _COUNTED_OBSERVATIONS,
-            "max_terms": MAX_TERMS,
-        },
-        prepare=False,
-    ).fetchall()
-    if not rows or not rows[0]["sampled_chunks"]:
-        return Terms((), 0, 1)
-    first = rows[0]
-    observations = first["observations"]
-    if observations == _COUNTED_OBSERVATIONS:
-        observations = max(observations, _guessed_observations(conn, project_id))
-    share = observations / first["sampled_observations"]
-    found = [Term(row["lexeme"], row["chunks"] * share) for row in rows]
-    return Terms(found, first["sampled_chunks"] * share, max(1.0, first["words"]))
-
-
-def _guessed_observations(conn: Connection, project_id: int) -> int:
-    """How many observations the planner expects a project to have: from its statistics, in 0.2 ms."""
-    row = conn.execute(
-        "explain (format json) select from mem_observations where project_id = %s",
-        (project_id,),
-        prepare=False,
-    ).fetchone()
-    assert row is not None
-    return int(row["QUERY PLAN"][0]["Plan"]["Plan Rows"])
-
-
-def bringing(terms: Terms) -> list[str]:
-    """The lexemes that bring chunks in: the rarest, while the chunks that they bring stay within bounds."""
-    chosen: list[str] = []
-    total = 0.0
-    for term in terms.terms:
-        total += term.chunks
-        if chosen and total > MAX_CANDIDATES:
-            break
-        chosen.append(term.lexeme)
-    return chosen
+    """The stemmed words of a query without its stop words, how rare each is in the project, and where it
+    stands. In one statement: between two a chunk may move from the queue into a segment."""
+    with conn.cursor(binary=True) as cursor:
+        rows = cursor.execute(
+            """
+            with asked as materialized (
+                select lexeme collate "C" as lexeme from unnest(to_tsvector('english', %(words)s))
+            ), segment as materialized (
+                select id, chunks, words, lengths from mem_word_segments where project_id = %(project)s
+            ), waiting as materialized (
+                select c.id, c.words,
+                    ts_filter(setweight(c.tsv, 'A', array(select lexeme from asked)), '{a}') as tsv
+                from mem_word_queue q join mem_observation_chunks c on c.id = q.chunk_id
+                where q.project_id = %(project)s
+            ), found as materialized (
+                select waiting.id, word.lexeme collate "C" as lexeme, cardinality(word.positions) as frequency
+                from waiting cross join unnest(waiting.tsv) word
+            ), list as materialized (
+                select list.* from segment cross join asked cross join lateral (
+                    select p.segment_id, p.lexeme, octet_length(p.frequencies) as chunks, p.positions,
+                        p.frequencies
+                    from mem_word_postings p
+                    where p.segment_id = segment.id and p.lexeme = asked.lexeme
+                    offset 0  -- by the index, whatever the statistics say
+                ) list
+            ), counted as (
+                select lexeme, sum(chunks)::bigint as chunks
+                from (select lexeme, chunks from list union all select lexeme, 1 from found
+                      union all select lexeme, 0 from asked) one
+                group by lexeme
+                -- what the project does not know brings nothing in
+                order by sum(chunks) = 0, chunks, length(lexeme) desc, lexeme limit %(max_terms)s
+            ), term as materialized (
+                select lexeme, chunks, sum(chunks) over rarest_first <= %(max_postings)s
+                    or row_number() over rarest_first = 1 as read
+                from counted window rarest_first as (order by chunks, length(lexeme) desc, lexeme)
+            )
+            select 1 as kind, null::bigint as id, lexeme, chunks, null::bigint as words, read,
+                null::bytea as first, null::bytea as second from term
+            union all select 2, id, null, chunks, words, null, lengths, null from segment
+            union all select 3, id, null, 1, words, null, null, null from waiting
+            union all select 4, id, lexeme, frequency, null, null, null, null from found
+            union all select 5, segment_id, lexeme, list.chunks, null, null, positions, frequencies
+                from list join term using (lexeme) where term.read
+            """,
+            {
+                "words": words,
+                "project": project_id,
+                "max_terms": MAX_TERMS,
+                "max_postings": MAX_POSTINGS,
+            },
+        ).fetchall()
+    kinds: dict[int, list[dict[str, Any]]] = {kind: [] for kind in range(1, 6)}
+    for row in rows:
+        kinds[row["kind"]].append(row)
+    asked, segments, waiting, found, lists = kinds.values()
+    total = sum(row["chunks"] for row in (*segments, *waiting))
+    average = max(1.0, sum(row["words"] for row in (*segments, *waiting)) / max(1, total))
+    known = {
+        row["lexeme"]: Term(row["lexeme"], row["chunks"], bm25.rarity(row["chunks"], total), row["read"])
+        for row in sorted(asked, key=lambda row: (row["chunks"], -len(row["lexeme"]), row["lexeme"]))
+    }
+    lengths = {row["id"]: row["first"] for row in sorted(segments, key=lambda row: row["id"])}
+    number = {segment: place for place, segment in enumerate(lengths)}
+    read: dict[str, list[bm25.List]] = {}
+    for row in sorted(lists, key=lambda row: row["id"]):
+        read.setdefault(row["lexeme"], []).append(bm25.List(number[row["id"]], row["first"], row["second"]))
+    long = {row["id"]: row["words"] for row in waiting}
+    fresh: dict[int, dict[str, float]] = {}
+    for row in found:
+        term = known.get(row["lexeme"])
+        if term is not None:
+            adds = bm25.weight(term.idf, row["chunks"], long[row["id"]], average)
+            fresh.setdefault(row["id"], {})[term.lexeme] = adds
+    return Terms(words, list(known.values()) if total else [], average, lengths, read, fresh)
 
 
 def text_leg(
-    conn: Connection, terms: Terms, *, project_id: int, limit: int, filters: Filters = EVERY
+    conn: Connection, asked: Terms, *, project_id: int, limit: int, filters: Filters = EVERY
 ) -> list[dict[str, Any]]:
-    """The chunks that share words with a query, best first by BM25.
+    """The chunks that share words with a query, best first by BM25; of equal ones the newest.
 
     Columns: chunk_id, observation_id, role, occurred_at, score, lexemes and rarities (each matched lexeme and
     its inverse document frequency), asked (the sum of all the query's rarities).
-
-    A word's frequency in a chunk is the number of its positions. `setweight` marks the query's lexemes and
-    `ts_filter` leaves no others to unnest: 5 µs a chunk, where unnesting all takes 23 and `ts_rank` a word 3.
     """
-    chosen = bringing(terms)
-    if not chosen:
-        return []
-    rest = {term.lexeme: term.chunks for term in terms.terms[len(chosen) :]}
-    return conn.execute(
-        f"""
-        with candidate as materialized (
-            select c.id, c.observation_id, c.role, c.words,
-                ts_filter(setweight(c.tsv, 'A', %(lexemes)s::text[]), '{{a}}') as tsv
-            from mem_observation_chunks c
-            where c.tsv @@ %(query)s::tsquery{filters.sql("c.observation_id")}
-            order by c.id desc limit %(candidates)s
-        ), found as materialized (
-            select candidate.id, candidate.words, word.lexeme,
-                cardinality(word.positions)::float8 as frequency
-            from candidate cross join unnest(candidate.tsv) word
-        ), counted as (
-            select lexeme, coalesce(rest.chunks, here.chunks, 0) as chunks
-            from unnest(%(lexemes)s::text[]) lexeme
-            left join unnest(%(rest)s::text[], %(rest_chunks)s::float8[]) rest(lexeme, chunks) using (lexeme)
-            left join (select lexeme, count(*)::float8 as chunks from found group by lexeme) here
-                using (lexeme)
-        ), rarity as materialized (
-            select lexeme, ln(1 + (project.chunks - counted.chunks + 0.5) / (counted.chunks + 0.5)) as idf
-            from counted
-            cross join (select greatest(%(chunks)s::float8, max(chunks)) as chunks from counted) project
-        ), scored as (
-            select found.id, array_agg(lexeme) as lexemes, array_agg(rarity.idf) as rarities,
-                sum(rarity.idf * found.frequency * {K1 + 1}::float8 / (found.frequency + {K1}::float8
-                    * ({1 - B}::float8 + {B}::float8 * found.words / %(words)s::float8))) as score
-            from found join rarity using (lexeme)
-            group by found.id order by score desc, found.id desc limit %(limit)s
+    for _ in range(3):
+        rows = _ranked(conn, asked, project_id, limit, filters)
+        if rows is not None:
+            return rows
+        # A segment became part of a larger one after its lists were read.
+        asked = terms(conn, asked.query, project_id=project_id)
+    return []
+
+
+def _ranked(
+    conn: Connection, asked: Terms, project_id: int, limit: int, filters: Filters
+) -> list[dict[str, Any]] | None:
+    """The text leg, or None where a segment is not there any more."""
+    scores = bm25.Scores(list(asked.segments.values()), asked.average)
+    for term in asked.terms:
+        if term.lexeme in asked.lists:
+            scores.add(term.lexeme, term.idf, asked.lists[term.lexeme])
+    unread = [term.lexeme for term in asked.terms if not term.read]
+    wanted = max(limit, MAX_CANDIDATES) if unread else limit
+    fresh = {chunk: sum(adds.values()) for chunk, adds in asked.fresh.items()}
+    depth = wanted + wanted // 4  # some were deleted
+    while True:
+        places = scores.best(depth)
+        waiting = heapq.nlargest(depth, fresh, key=lambda chunk: (fresh[chunk], chunk))
+        rows = _standing(conn, asked, scores, places, waiting, unread, project_id, filters)
+        if rows is None:
+            return None
+        if len(places) < depth or sum(row["number"] < len(places) for row in rows) >= wanted:
+            break
+        depth *= 8  # a filter leaves little
+    lexemes = scores.lexemes(places) + [list(asked.fresh[chunk]) for chunk in waiting]
+    points = scores.scores(places) + [fresh[chunk] for chunk in waiting]
+    known = {term.lexeme: term for term in asked.terms}
+    total = sum(term.idf for term in asked.terms)
+    found = []
+    for row in rows:
+        number = row["number"]
+        words, score = lexemes[number], points[number]
+        if number < len(places):
+            for lexeme, frequency in (row["more"] or {}).items():
+                words.append(lexeme)
+                score += bm25.weight(known[lexeme].idf, frequency, row["words"], asked.average)
+        found.append(
+            {
+                **{name: row[name] for name in ("chunk_id", "observation_id", "role", "occurred_at")},
+                "score": score,
+                "lexemes": words,
+                "rarities": [known[lexeme].idf for lexeme in words],
+                "asked": total,
+            }
         )
-        select scored.id as chunk_id, candidate.observation_id, candidate.role, o.occurred_at,
-            scored.score, scored.lexemes, scored.rarities, (select sum(idf) from rarity) as asked
-        from scored join candidate using (id) join mem_observations o on o.id = candidate.observation_id
-        order by scored.score desc, scored.id desc
+    found.sort(key=lambda row: (-row["score"], -row["chunk_id"]))
+    return found[:limit]
+
+
+def _standing(
+    conn: Connection,
+    asked: Terms,
+    scores: bm25.Scores,
+    places: Any,
+    waiting: Sequence[int],
+    unread: Sequence[str],
+    project_id: int,
+    filters: Filters,
+) -> list[dict[str, Any]] | None:
+    """Those of the chunks at `places`, and of those that are `waiting`, that stand and are wanted; `number` is
+    a chunk's place in both together, `more` its frequencies of the words `unread`. None: a segment has
+    gone."""
+    ids = list(asked.segments)
+    segments, positions = scores.segments(places)
+    more = """(select jsonb_object_agg(word.lexeme, cardinality(word.positions))
+        from unnest(ts_filter(setweight(c.tsv, 'A', %(unread)s::text[]), '{a}')) word)"""
+    rows = conn.execute(
+        f"""
+        with found as (
+            select mem_word_id_at(s.chunk_ids, at.position) as id, at.number
+            from unnest(%(segments)s::bigint[], %(positions)s::integer[]) with ordinality at (segment, position, number)
+            join mem_word_segments s on s.id = at.segment
+            union all
+            select at.id, %(places)s + at.number
+            from unnest(%(waiting)s::bigint[]) with ordinality at (id, number)
+        ), standing as (
+            select found.number - 1 as number, c.id as chunk_id, c.observation_id, c.role, o.occurred_at, c.words,
+                {more if unread else "null::jsonb"} as more
+            from found join mem_observation_chunks c on c.id = found.id and c.project_id = %(project)s
+            join mem_observations o on o.id = c.observation_id
+            where true{filters.sql("c.observation_id")}
+        )
+        select segments.standing, standing.*
+        from (select count(*) as standing from mem_word_segments where id = any(%(ids)s)) segments
+        left join standing on true
         """,
         {
-            "query": f"'project/{project_id}' & ({' | '.join(map(_quoted, chosen))})",
-            "lexemes": [term.lexeme for term in terms.terms],
-            "rest": list(rest),
-            "rest_chunks": list(rest.values()),
-            "chunks": terms.chunks,
-            "words": terms.words,
-            "candidates": MAX_CANDIDATES,  # the newest, where the guesses were too low or one word is too many
-            "limit": limit,
+            "segments": [ids[segment] for segment in segments],
+            "positions": positions,
+            "places": len(places),
+            "waiting": list(waiting),
+            "unread": list(unread),
+            "project": project_id,
+            "ids": ids,
             **filters.values(),
         },
-        prepare=False,  # the plan depends on how common the words are
     ).fetchall()
-
-
-def _quoted(lexeme: str) -> str:
-    """A lexeme as a tsquery writes it."""
-    return "'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'"
+    if rows[0]["standing"] < len(ids):
+        return None
+    return [row for row in rows if row["number"] is not None]
 
 
 def model(conn: Connection, name: str) -> dict[str, Any] | None:
