@@ -67,7 +67,7 @@ WITHOUT: dict[str, Sequence[Change]] = {
     "nearness of the words": [(fusion, "PROXIMITY_WEIGHT", 0.0)],
     "coverage of the words": [(fusion, "COVERAGE_WEIGHT", 0.0)],
     "the user's words above others": [(fusion, "USER_BOOST", 1.0)],
-    "k1 0.9, b 0.4 (1.2 and 0.75)": [(legs, "K1", 1.2), (legs, "B", 0.75)],
+    "k1 0.9, b 0.4 (1.2 and 0.75)": [(bm25, "K1", 1.2), (bm25, "B", 0.75)],
     "the vectors": [(fusion, "TEXT_WEIGHT", 1.0), (fusion, "VECTOR_WEIGHT", 0.0)],
     "the words": [
         *((fusion, f"{name}_WEIGHT", 0.0) for name in ("TEXT", "PROXIMITY", "COVERAGE")),
