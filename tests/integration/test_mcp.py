@@ -19,13 +19,16 @@ from mcp.types import CallToolResult, TextContent
 
 from agent_memory.database import embedded, server
 from agent_memory.journal import projects
-from agent_memory.mcp import tools
+from agent_memory.mcp import results, tools
 from agent_memory.mcp.memory import Memory
 from agent_memory.recall import render, search
 from agent_memory.settings import Settings
 
 NOTE = "The unit of LOGIN_TIMEOUT is seconds; it was taken for minutes."
-NAMES = ["get_observations", "recall", "save_memory", "search", "timeline"]
+NAMES = sorted(
+    ["get_observations", "recall", "save_memory", "search", "timeline", "search_lessons", "create_lesson"]
+)
+ADDING = {"save_memory", "create_lesson"}
 
 T = TypeVar("T")
 
@@ -65,7 +68,7 @@ def facts(result: CallToolResult) -> dict[str, Any]:
     """What a program reads of a result."""
     assert not result.is_error, told(result)
     assert result.structured_content is None, "Claude Code would show it in place of the fenced text"
-    known = (result.meta or {})[tools.META]
+    known = (result.meta or {})[results.META]
     assert isinstance(known, dict)
     return known
 
@@ -82,7 +85,7 @@ def test_the_tools_say_when_to_use_them_and_change_nothing_but_by_saving(memory:
         assert "\n" not in (tool.description or "")
         assert len(tool.description or "") < 400
         assert tool.annotations is not None
-        assert tool.annotations.read_only_hint == (tool.name != "save_memory")
+        assert tool.annotations.read_only_hint == (tool.name not in ADDING)
         assert tool.annotations.open_world_hint is not True
         assert "project" not in tool.input_schema["properties"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from agent_memory.lessons.trigger import Trigger
+if TYPE_CHECKING:
+    from agent_memory.lessons.trigger import Trigger
 
 Severity: TypeAlias = Literal["info", "warning", "critical"]
 Status: TypeAlias = Literal["candidate", "active", "retired", "rejected"]

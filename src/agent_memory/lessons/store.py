@@ -153,6 +153,24 @@ def active(conn: Connection) -> list[Lesson]:
     return [lesson_of(row) for row in rows]
 
 
+def ranked(conn: Connection, query: str, ids: Sequence[int]) -> dict[int, float]:
+    """How well lessons answer a query by their words; one without any of its words is left out."""
+    rows = conn.execute(
+        """
+        with asked as (
+            select string_agg(quote_literal(lexeme), ' | ')::tsquery as words
+            from unnest(to_tsvector('english', %(query)s))
+        ), texts as (
+            select id, to_tsvector('english', title || ' ' || rule || ' ' || trigger_pattern) as text
+            from mem_lessons where id = any(%(ids)s)
+        )
+        select id, ts_rank(text, words) as rank from texts, asked where text @@ words
+        """,
+        {"query": query[:10_000], "ids": list(ids)},
+    )
+    return {row["id"]: row["rank"] for row in rows}
+
+
 def listed(
     conn: Connection,
     *,

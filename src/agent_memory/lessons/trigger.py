@@ -95,6 +95,22 @@ def matches(trigger: Trigger, moment: Moment) -> bool:
     return bool(Matcher([(0, trigger)]).match(moment))
 
 
+def explained(trigger: Trigger, moment: Moment) -> list[str] | None:
+    """What of a trigger holds at a moment, and where. None: the lesson does not speak."""
+    if not matches(trigger, moment):
+        return None
+    why = []
+    if moment.tool:
+        why.append(f"the tool is {moment.tool}")
+    if trigger.pattern:
+        found = _compiled(trigger.pattern, trigger.kind).search(_bytes(moment.text))
+        why.append(f"“{found.group().decode(errors='replace')}” stands in it")
+    for glob in trigger.files:
+        fitting = [path for path in moment.paths if _file(glob).search(_bytes(path))]
+        why += [f"{path} fits {glob}" for path in fitting[:1]]
+    return why or ["it speaks at every end"]
+
+
 class Matcher(Generic[K]):
     """Many triggers, compiled once, matched together in about the time of one."""
 
