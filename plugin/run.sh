@@ -21,6 +21,13 @@ connected() {
     grep -qsF "$hook" "${CLAUDE_CONFIG_DIR:-$HOME/.claude}/settings.json" "$CLAUDE_PROJECT_DIR/.claude/settings.json"
 }
 
+# Before a call nothing is recorded, and a shell is all that runs where no lesson may speak.
+asked() {
+    asked=
+    while read -r event _; do [ "$event" = PreToolUse ] && asked=1; done 2>/dev/null <"$home/asks"
+    [ "$asked" ]
+}
+
 # As `agent-memory connect claude` writes it: the file that is named first, from its compiled form, and 0 where it is gone.
 run="import sys
 del sys.argv[0]
@@ -34,6 +41,10 @@ not_found="agent-memory is not installed here, or was moved."
 
 case $1 in
 hook)
+    if [ "$2" = PreToolUse ] && ! asked; then
+        cat >/dev/null
+        exit 0
+    fi
     found || { [ "$2" = SessionStart ] && agent-memory locate >/dev/null 2>&1 </dev/null && found; }
     if [ $? -ne 0 ]; then
         cat >/dev/null

@@ -137,6 +137,7 @@ def test_before_a_call_only_tools_that_a_lesson_may_stop_run_the_hook(user: Path
     assert group["matcher"] == connect.BEFORE
     wanted = {"Bash", "Edit", "Write", "NotebookEdit", "mcp__github__merge"}
     others = {"Read", "Grep", "BashOutput", "TodoWrite", "mcp__agent-memory__recall"}
+    others |= {"mcp__plugin_agent-memory_agent-memory__recall"}
     assert {tool for tool in wanted | others if re.search(connect.BEFORE, tool)} == wanted
 
 
@@ -500,8 +501,12 @@ def test_before_a_call_the_hook_runs_where_a_lesson_may_speak_and_only_there(
             asks.write_text(text, encoding="ascii")
         result = fire(command, big)
         assert (result.returncode, result.stdout, result.stderr) == (0, said, b"")
-    gone = fire([*command[:3], "/no/python", *command[4:]], b"{}")
-    assert (gone.returncode, gone.stdout, gone.stderr) == (0, b"", b"")
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\nexit 2\n", encoding="utf-8")  # 2 would block the call
+    broken.chmod(0o700)
+    for python in ("/no/python", str(broken)):
+        silent = fire([*command[:3], python, *command[4:]], b"{}")
+        assert (silent.returncode, silent.stdout, silent.stderr) == (0, b"", b"")
 
 
 def test_the_handler_takes_the_compiled_hook_and_notices_a_new_one(user: Path, tmp_path: Path) -> None:

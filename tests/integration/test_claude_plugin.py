@@ -81,7 +81,23 @@ def test_a_python_that_is_broken_blocks_no_call(tmp_path: Path) -> None:
     python.chmod(0o700)
     paths.make_private(paths.home())
     paths.installation().write_text(f"{python}\n{entries.HOOK}\n", encoding="utf-8")
+    paths.asks().write_text("PreToolUse 100\n", encoding="ascii")
     assert run("hook", "PreToolUse").returncode == 0
+
+
+def test_before_a_call_python_runs_only_where_a_lesson_may_speak(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho asked\ncat >/dev/null", encoding="utf-8")
+    python.chmod(0o700)
+    paths.make_private(paths.home())
+    paths.installation().write_text(f"{python}\n{entries.HOOK}\n", encoding="utf-8")
+    for asks, said in (("SessionStart 500\n", b""), ("Stop 100\nPreToolUse 100 Bash\n", b"asked\n")):
+        paths.asks().write_text(asks, encoding="ascii")
+        done = run("hook", "PreToolUse", payload=PAYLOAD * 10_000)
+        assert (done.returncode, done.stdout, done.stderr) == (0, said, b"")
+    paths.asks().unlink()
+    done = run("hook", "PreToolUse", payload=PAYLOAD * 10_000)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 @pytest.mark.parametrize("scope", ["user", "project"])
