@@ -61,7 +61,8 @@ if [ "$asked" ]; then "$0" -I -S -c "$1" "$2" "$3" ${4:+"$4"}; else cat >/dev/nu
 exit 0"""
 """What runs before a call: the hook where a lesson may speak, else nothing. A shell starts in a tenth of Python's
 time, and nearly every call has no lesson (docs/decisions/0015). It takes what it is given, since Claude Code reports a
-hook that leaves it unread, and ends with 0 even where Python is broken: 2 would block the call. Arguments: the interpreter, RUN, hook.py, the agent and, if not the default, the home."""
+hook that leaves it unread, and ends with 0 even where Python is broken: 2 would block the call. Arguments: the
+interpreter, RUN, hook.py, the agent and, if not the default, the home."""
 
 BEFORE = r"^(Bash|Edit|Write|NotebookEdit|mcp__(?!agent-memory__|plugin_agent-memory_).+)$"
 """The tools before whose calls a lesson may speak: those that change something, and whatever other servers bring."""
