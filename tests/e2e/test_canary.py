@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from bench.redaction_corpus.carriers import CARRIERS, Planted, fits, plant
 from bench.redaction_corpus.secrets import KINDS, make
 
 from agent_memory import hook
+from agent_memory.database import placement
 from tests.e2e import claude
 from tests.e2e.installation import COMMAND, Installation, installed, until
 
@@ -164,6 +164,15 @@ def plant_everywhere(machine: Installation) -> None:
     by_mcp(machine)
 
 
+def unpacked(file: Path) -> str:
+    """A file's text; a dump of Postgres's as SQL."""
+    raw = file.read_bytes()
+    if raw.startswith(b"PGDMP"):
+        program = placement.programs() / "pg_restore"
+        raw = subprocess.run([program, "--file", "-", file], capture_output=True, check=True).stdout
+    return raw.decode("latin-1")
+
+
 def leaks(secrets: dict[str, str], text: str) -> list[str]:
     return [name for name, secret in secrets.items() if secret in text]
 
@@ -177,6 +186,7 @@ def test_no_secret_of_any_kind_from_any_way_in_is_kept_anywhere() -> None:
         (written := machine.home / "export").mkdir()
         kept = machine.items("/api/prompts", session_id="rest")
         assert len(kept) == len(KINDS)  # what was planted did arrive
+        machine.run("backup", "now")
         machine.run("export", "--out", str(written / "all.jsonl"))
         machine.run("down")
         secrets = {
@@ -190,9 +200,9 @@ def test_no_secret_of_any_kind_from_any_way_in_is_kept_anywhere() -> None:
         for way in WAYS[:-2] + WAYS[-1:]:
             assert f"github-token by {way}: " in dump, way  # it did arrive, but for the secret
         assert leaks(secrets, dump) == []
+        assert any(file.read_bytes().startswith(b"PGDMP") for file in machine.files())  # the backup
         found = []
         for file in [*machine.files(), *written.iterdir()]:
-            raw = file.read_bytes()
-            text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("latin-1")
+            text = unpacked(file)
             found += [f"{name} in {file}" for name in leaks(secrets, text)]
         assert found == []
