@@ -7,16 +7,54 @@ what agents type, and a wrong guess only costs a line of a memory.
 from __future__ import annotations
 
 import re
+import shlex
+from dataclasses import dataclass
 from functools import lru_cache
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"|\'[^\']*+\'', re.S)
 _HEREDOC = re.compile(r"<<-?\s*['\"\\]?(\w+)")
-_SPLIT = re.compile(r"&&|\|\|?|;|\n|&(?!>)")
+_SPLIT = re.compile(r"&&|\|\|?|;|\n|(?<![>&])&(?![>&])")
 _ASSIGNED = re.compile(r"\w+=\S*$")
 _WORD = re.compile(r"[A-Za-z][\w:.-]*$")
 
 _PREFIXES = re.compile(r"(?:sudo|env|time|timeout|nice|nohup|exec|command|xargs|npx|bunx|uvx|pipx)$")
+_WRAPPER = re.compile(r"(?:sudo|env|time|timeout|nice|nohup|exec|command)$")
+_REDIRECTED = re.compile(r"(?:\d*|&)(?:>>?|<)(?!&)|\d*>&\d")
 _RUNNERS = {"uv", "poetry", "pdm", "hatch", "pipenv", "rye"}  # `uv run pytest` runs pytest
+_COMMANDING = {  # with subcommands, and options before them
+    *(
+        "git",
+        "npm",
+        "pnpm",
+        "yarn",
+        "bun",
+        "docker",
+        "podman",
+        "kubectl",
+        "helm",
+        "terraform",
+        "cargo",
+        "go",
+        "mix",
+    ),
+    *(
+        "gh",
+        "glab",
+        "aws",
+        "gcloud",
+        "az",
+        "pip",
+        "pip3",
+        "uv",
+        "poetry",
+        "brew",
+        "apt",
+        "apt-get",
+        "bundle",
+        "make",
+    ),
+    *("docker-compose", "systemctl", "dotnet", "flutter", "mvn", "gradle", "gradlew", "supabase", "vercel"),
+}
 _NESTED = {"gh", "glab", "aws", "gcloud", "az"}
 _INTERPRETERS = {"python", "python3", "node", "bash", "sh", "zsh", "ruby", "perl", "deno", "bun", "php"}
 _SETTING = re.compile(r"(?:cd|export|source|\.|set|sleep|pushd|popd|umask|ulimit|shopt|alias|unset)$")
@@ -42,6 +80,37 @@ _COMMIT_MESSAGE = re.compile(
     r"\s(?:-\w*m|--message)[ =]*(?:\"\$\(cat <<-?\s*['\"]?\w+['\"]?\n|[\"'])\s*([^\n\"']+)"
 )
 _OURS = re.compile(r"(?:^|[;&|(]\s*|\n\s*|\bnpx\s|\buvx\s|\brun\s)(?:\S*/)?agent-memory(?:\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One program of a command line."""
+
+    key: str
+    """The program and its subcommand, as `key_of` says it."""
+    text: str
+    """As it was typed, with the assignments before it."""
+    words: tuple[str, ...]
+    """As the shell would pass them on, without assignments and without `sudo`, `time`, `timeout 30` and their like."""
+    piped: bool
+    """Its output goes into the next program."""
+
+
+@lru_cache(maxsize=2_000)
+def runs(command: str) -> tuple[Run, ...]:
+    """The programs that a command line runs, in order, up to its first here-document. `cd` and its like, which run
+    none, are among them with an empty key."""
+    blanked = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), _before_heredoc(command)[:2_000])
+    found = []
+    start = 0
+    for split in [*_SPLIT.finditer(blanked), None]:
+        end = split.start() if split else len(blanked)
+        text = command[start:end].strip(" \t()")
+        if text:
+            key = _key(_QUOTED.sub('""', text))
+            found.append(Run(key, text, _words(text), piped=split is not None and split[0] == "|"))
+        start = split.end() if split else end
+    return tuple(found)
 
 
 @lru_cache(maxsize=2_000)
@@ -76,11 +145,31 @@ def commit_subject(command: str) -> str | None:
     return found[1].strip() or None
 
 
+def _before_heredoc(command: str) -> str:
+    here = _HEREDOC.search(command)
+    return command[: here.start()] if here else command
+
+
 def _blanked(command: str) -> str:
     """The command without its quoted texts, and up to its first here-document."""
-    if here := _HEREDOC.search(command):
-        command = command[: here.start()]
-    return _QUOTED.sub('""', command[:2_000])
+    return _QUOTED.sub('""', _before_heredoc(command)[:2_000])
+
+
+def _words(part: str) -> tuple[str, ...]:
+    try:
+        words = shlex.split(part)
+    except ValueError:  # a quote that is not closed
+        words = part.split()
+    words = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if not _REDIRECTED.match(word) and not _REDIRECTED.fullmatch(before)
+    ]
+    while words and (_ASSIGNED.match(words[0]) or _WRAPPER.match(words[0])):
+        wrapper = words.pop(0)
+        while words and wrapper == "timeout" and re.match(r"-|[\d.]+[smhd]?$", words[0]):
+            words.pop(0)
+    return tuple(words)
 
 
 def _parts(command: str) -> list[str]:
@@ -108,6 +197,8 @@ def _key(part: str) -> str:
         return f"{program} {script.rsplit('/', 1)[-1]}".strip()
     if _LOOKING.match(program):
         return program
+    if rest and rest[0].startswith("-") and program not in _COMMANDING:
+        return program  # what follows is the option's value, as in `psql -h localhost`
     while rest and rest[0].startswith("-"):
         # An option's value (`git -C folder commit`) is not the subcommand.
         rest = rest[2:] if rest[0] in {"-C", "--prefix", "--cwd", "-p", "--dir"} else rest[1:]

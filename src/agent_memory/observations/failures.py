@@ -81,7 +81,7 @@ def failures(calls: Sequence[Call]) -> list[Failure]:
     for position, call in enumerate(calls):
         target = _target(call)
         if failed(call):
-            if _says_nothing(call):
+            if says_nothing(call):
                 continue
             if target in still:
                 still[target].calls.append(call)
@@ -125,12 +125,21 @@ def logged(calls: Sequence[Call], roots: Sequence[str]) -> list[str]:
 
 def telling_lines(call: Call) -> str:
     """The lines of a failed call's output that name the error: the first two and the last one of them."""
-    text = _TAGS.sub("", plain(call.error or call.output or ""))
-    lines = [line.strip()[:300] for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not _FRAME.match(line)] or lines
-    telling = [line for line in lines if _TELLING.search(line)] or lines[:1] + lines[1:][-1:]
+    lines = error_lines(call.error or call.output or "")
+    telling = [line for line in lines if tells(line)] or lines[:1] + lines[1:][-1:]
     chosen = dict.fromkeys(shorten(line, 200) for line in [*telling[:2], *telling[-1:]])
     return " / ".join(chosen)
+
+
+def error_lines(text: str) -> list[str]:
+    """What a failed call said, without colours, frames of a stack, and the client's own words."""
+    lines = [line.strip()[:300] for line in _TAGS.sub("", plain(text)).splitlines() if line.strip()]
+    return [line for line in lines if not _FRAME.match(line)] or lines
+
+
+def tells(line: str) -> bool:
+    """Whether a line reads like an error."""
+    return bool(_TELLING.search(line))
 
 
 def refusal(call: Call) -> str | None:
@@ -147,7 +156,8 @@ def _target(call: Call) -> str:
     return f"{call.tool} {call.path or ''}"
 
 
-def _says_nothing(call: Call) -> bool:
+def says_nothing(call: Call) -> bool:
+    """Whether a failure is the agent's own slip, the user's refusal, or a search that found nothing."""
     if call.success is not False:
         return False
     error = call.error or ""
