@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from agent_memory.lessons.history import INVOCATION, Episode, Step
+from agent_memory.lessons.history import ABSENT, INVOCATION, Episode, Step, asks_for_help
+from agent_memory.lessons.signature import Signature
 from agent_memory.observations import commands
 from agent_memory.observations.calls import writes
 from agent_memory.observations.commands import Run
@@ -38,50 +39,74 @@ def change(episode: Episode) -> Change | None:
     if fix is None:
         return Change("never", _words(failed.run.text)[:2] if failed.run else ())
     if not failed.call.command or not fix.call.command or failed.run is None:
-        # Of an edit or an MCP call there is no short way to say what was different.
-        return Change("never") if not failed.call.command else None
+        return _given(failed, fix) if not failed.call.command else None
     edited = any(writes(step.call) and step.ok for step in episode.between)
-    differs = _instead(failed, fix, failed.run)
+    differs = _instead(failed, fix, failed.run, episode.signature)
     if differs and (invocation or not edited):
         return differs
     first = _first(episode.between, failed.run.key)
-    if first and not differs and (not edited or not commands.checks(failed.run.key)):
+    if edited:
+        # The edits may have mended it; a command counts only where the error itself speaks of it.
+        said = set(re.findall(r"[\w.-]+", (failed.call.error or failed.call.output or "").lower()))
+        first = tuple(command for command in first if command.split()[-1].lower() in said)
+    if first and (edited or not differs):
         return Change("first", _words(failed.run.text)[:2], first)
     return None
 
 
-def _instead(failed: Step, fix: Step, run: Run) -> Change | None:
+def _given(failed: Step, fix: Step) -> Change | None:
+    """What was given in another way to a tool that runs no command. An edit says too much for a rule."""
+    if writes(failed.call):
+        return Change("never")
+    before, after = failed.given, fix.given
+    added = tuple(name for name in after if name not in before)
+    changed = tuple(
+        f"{name}: {after[name]}" for name in after if name in before and before[name] != after[name]
+    )
+    if not added and not changed:
+        return None
+    return Change("instead", (), tuple(f"with {name}" for name in added) or changed[:2])
+
+
+def _instead(failed: Step, fix: Step, run: Run, failed_with: Signature) -> Change | None:
     assert failed.call.command is not None
     assert fix.call.command is not None
     before = _words(run.text)
     best: tuple[int, Change] | None = None
     context = _context(failed.call.command, run)
+    absent = bool(ABSENT.match(failed_with.error))
+    least = 1 if absent else 1 + run.key.count(" ")
     for good in commands.runs(fix.call.command):
-        if not good.key or (good.key != run.key and not set(run.words[1:]) & set(good.words)):
+        if (
+            not good.key
+            or asks_for_help(good)
+            or (good.key != run.key and not set(run.words[1:]) & set(good.words))
+        ):
             continue
         after = _words(good.text)
         head = _common(before, after)
         tail = _common(before[head:][::-1], after[head:][::-1])
         gone, come = before[head : len(before) - tail], after[head : len(after) - tail]
         added = [part for part in _context(fix.call.command, good) if part not in context]
-        if not (_matters(gone, come, head, run) or added):
+        if not (added or _matters(gone, come, at_program=head < least) or (absent and gone)):
             continue
         place = tuple(word for part in added for word in (*part.split(), "&&"))
-        shown = (*place, *after[: max(len(after) - tail, 1 + (" " in good.key))])
-        found = Change("instead", before[: max(len(before) - tail, 1 + (" " in run.key))], shown, gone)
+        # Up to the last word that changed, and never less than the program and its subcommand.
+        rest = min(tail, max(len(before) - least, 0))
+        until = max(len(after) - rest, 1 + good.key.count(" "))
+        found = Change("instead", before[: len(before) - rest], (*place, *after[:until]), gone)
         if best is None or len(gone) + len(come) < best[0]:
             best = (len(gone) + len(come), found)
     return best[1] if best else None
 
 
-def _matters(gone: Sequence[str], come: Sequence[str], head: int, run: Run) -> bool:
+def _matters(gone: Sequence[str], come: Sequence[str], *, at_program: bool) -> bool:
     """Whether words that changed are part of how the program is called, and not only of what it was called for."""
     if not gone and not come:
         return False
     if any(word.startswith("-") or _ASSIGNED.match(word) for word in (*gone, *come)):
         return True
-    fixed = 1 + run.key.count(" ")  # the program and its subcommand
-    return head < fixed and bool(gone) and bool(come)
+    return at_program and bool(gone) and bool(come)
 
 
 def _context(command: str, run: Run) -> list[str]:

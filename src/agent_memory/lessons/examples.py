@@ -10,17 +10,21 @@ from collections import Counter
 from collections.abc import Sequence
 
 from agent_memory.lessons.changes import Change
-from agent_memory.lessons.history import Step
+from agent_memory.lessons.corrections import Correction
+from agent_memory.lessons.history import ABSENT, Step
 from agent_memory.lessons.trigger import LONGEST_PATTERN, Trigger
 from agent_memory.observations.calls import relative, writes
 from agent_memory.observations.commands import Run
 
-_BEFORE = r"(?:^|[;&|(])\s*(?:\w+=\S*\s+|(?:sudo|env|time|nohup|nice|exec|command)\s+|timeout\s+(?:-\S+\s+)*\S+\s+)*"
+_BEFORE = r"(?:^|[;&|(]|\b(?:sudo|time|env|timeout \S+|\w+=\S+)\s)\s*"
 _ALONE = r"^\s*"
 """The first thing on a line: not behind a `cd` or an assignment."""
 _AFTER = r"(?:[\s;&|)]|$)"
+_END = r"(?:[=\s;&|)]|$)"
 _NOTHING_MORE = r"\s*(?:\d*>\S*\s*)*(?:[;&|)]|$)"
 _SAME_COMMAND = r"[^\n;&|]*\s"
+
+EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")
 
 
 def triggers(steps: Sequence[Step], change: Change, roots: Sequence[str]) -> list[Trigger]:
@@ -32,6 +36,19 @@ def triggers(steps: Sequence[Step], change: Change, roots: Sequence[str]) -> lis
     return _of_inputs(steps)
 
 
+def trigger_of(correction: Correction) -> Trigger:
+    """What the user spoke against, whenever it is about to be done again."""
+    if correction.run is None:
+        (name,) = correction.named
+        return Trigger(tools=EDITS, files=(f"{name}**" if name.endswith("/") else name,))
+    options = [word for word in correction.named if word.startswith("--")]
+    named = r"\s+".join(re.escape(word) for word in correction.named if word not in options)
+    pattern = (
+        _BEFORE + named + (rf"\s(?:{_SAME_COMMAND})?{re.escape(options[0])}{_END}" if options else _AFTER)
+    )
+    return Trigger(tools=(correction.step.call.tool,), pattern=pattern, kind="regex")
+
+
 def _of_commands(steps: Sequence[Step], change: Change) -> list[Trigger]:
     found = [step.run for step in steps if step.run]
     tools = tuple(sorted({step.call.tool for step in steps}))
@@ -40,7 +57,9 @@ def _of_commands(steps: Sequence[Step], change: Change) -> list[Trigger]:
         named = r"\s+".join(map(re.escape, head))
         patterns.setdefault(_BEFORE + named + _AFTER)
         for word in [*dict.fromkeys(map(_option, change.gone)), *_shared(found, len(head))]:
-            patterns.setdefault(rf"{_BEFORE}{named}\s(?:{_SAME_COMMAND})?{re.escape(word)}(?:[=\s;&|)]|$)")
+            patterns.setdefault(rf"{_BEFORE}{named}\s(?:{_SAME_COMMAND})?{re.escape(word)}{_END}")
+        if (through := _through_the_gap(found, change)) and through[: len(head)] == head:
+            patterns.setdefault(_BEFORE + r"\s+".join(map(re.escape, through)) + _AFTER)
         if any("&&" in change.worked or "=" in word for word in change.worked[:1]):
             patterns.setdefault(_ALONE + named + _AFTER)
         if all(len(run.words) <= len(head) for run in found):
@@ -55,13 +74,22 @@ def _of_commands(steps: Sequence[Step], change: Change) -> list[Trigger]:
 def _heads(found: Sequence[Run], error: str) -> list[tuple[str, ...]]:
     """The program as it was typed, with its subcommand and without: the commonest ways."""
     heads: Counter[tuple[str, ...]] = Counter()
-    missing = re.search(r"command not found: (\S+)$", error)
+    missing = ABSENT.match(error)
     if missing and all(missing[1] in run.text.split() for run in found):
         return [(missing[1],)]
     for run in found:
         heads[run.words[: 1 + run.key.count(" ")]] += 1
     common = [head for head, count in heads.most_common(3) if 3 * count >= len(found)]
     return list(dict.fromkeys([*common, *(head[:1] for head in common)]))
+
+
+def _through_the_gap(found: Sequence[Run], change: Change) -> tuple[str, ...]:
+    """Where the fix put words in between: the words before the gap and the one behind it."""
+    if change.kind != "instead" or change.gone or not change.failed:
+        return ()
+    size = len(change.failed) + 1
+    begins = {run.words[:size] for run in found}
+    return begins.pop() if len(begins) == 1 and all(len(run.words) >= size for run in found) else ()
 
 
 def _option(word: str) -> str:

@@ -30,11 +30,14 @@ INVOCATION = re.compile(
 """A line that speaks of how the program was called or of what it stands on, rather than of the code at work."""
 
 _PASSING = re.compile(
-    r"timed? ?out|interrupt|cancell?ed|aborted by|\bSIG(?:TERM|KILL|INT)\b|^Killed|^Terminated|rate limit"
+    r"\btimed? ?out\b|interrupt|cancell?ed|aborted by|\bSIG(?:TERM|KILL|INT)\b|^Killed|^Terminated|rate limit"
     r"|overloaded|temporarily unavailable|Too Many Requests|\b(?:429|50[0234])\b",
     re.I,
 )
 """What passes by itself, or was the user's wish."""
+
+ABSENT = re.compile(r"command not found: (\S+)$")
+"""The signature of a program that is not installed."""
 
 _SWALLOWING = re.compile(r"^(?:head|tail|grep|cat|tee|less|sort|uniq|jq|wc|sed|awk)$")
 _SWALLOWED = re.compile(
@@ -72,7 +75,7 @@ class Step:
             self._fail(signature(self.call))
 
     def _fail(self, found: Signature | None) -> None:
-        if found is None or _PASSING.search(found.error):
+        if found is None or (_PASSING.search(found.error) and not ABSENT.match(found.error)):
             return
         run = culprit(self.call.command, found.error) if self.call.command else None
         if self.call.command and (run is None or (_is_about_code(run, found))):
@@ -173,7 +176,7 @@ def _episodes(steps: Sequence[Step]) -> list[Episode]:
 def _settle(episode: Episode, steps: Sequence[Step], last: int, place: int | None) -> None:
     """Write down what fixed an episode: the same program in `place`, or another one right after the failure where
     the program itself is missing or the same program never worked."""
-    absent = "command not found" in episode.signature.error
+    absent = bool(ABSENT.match(episode.signature.error))
     if place is None or absent:
         failed = steps[last]
         other = next(
@@ -191,9 +194,15 @@ def _settle(episode: Episode, steps: Sequence[Step], last: int, place: int | Non
 
 
 def _targets(step: Step) -> list[str]:
+    """What a call that worked was a try of. Asking a program for its help is none."""
     if step.call.command:
-        return list(dict.fromkeys(run.key for run in commands.runs(step.call.command) if run.key))
+        found = commands.runs(step.call.command)
+        return list(dict.fromkeys(run.key for run in found if run.key and not asks_for_help(run)))
     return [step.target]
+
+
+def asks_for_help(run: Run) -> bool:
+    return bool({"--help", "help", "--version"} & set(run.words)) or run.words[-1:] == ("-h",)
 
 
 def _stands_in(step: Step, failed: Step) -> bool:

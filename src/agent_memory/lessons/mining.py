@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 
 from agent_memory.lessons import examples, wording
 from agent_memory.lessons.changes import Change, change
-from agent_memory.lessons.history import INVOCATION, Episode, Session, Step, episodes
-from agent_memory.lessons.lesson import Severity
+from agent_memory.lessons.corrections import Correction, corrections
+from agent_memory.lessons.history import ABSENT, INVOCATION, Episode, Session, Step, episodes
+from agent_memory.lessons.lesson import LONGEST_TITLE, Severity
 from agent_memory.lessons.signature import Signature, telling_line
 from agent_memory.lessons.trigger import Matcher, Trigger
 from agent_memory.observations.calls import relative, writes
+from agent_memory.observations.observation import shorten
 
 FEWEST_FAILURES = 2
 FEWEST_WITHOUT_FIX = 3
@@ -28,6 +30,8 @@ LEAST_PRECISION = 0.5
 """Of the calls before which a trigger would have spoken, so many failed in that way; each session counts alike, so that
 one that ran in circles does not outvote the others."""
 LEAST_COVERAGE = 0.6
+MOST_LET = 2
+"""Calls that the user let pass later, for each time that they spoke against them: more, and it was no rule."""
 MOST_EVIDENCE = 50
 
 
@@ -77,6 +81,8 @@ class Candidate:
     steps: list[Step]
     """The calls that failed."""
     fixes: list[Step]
+    prompts: list[str] = field(default_factory=list)
+    """In which the user spoke against the calls."""
     held_out: Estimate
     """Over the sessions that the trigger was not made from, each left out in turn."""
     whole: Estimate
@@ -99,7 +105,8 @@ def mine(sessions: Sequence[Session]) -> list[Candidate]:
     """The candidates of one project, the most telling first."""
     groups = _grouped(sessions)
     proposals = [proposal for group in groups for proposal in _proposals(group, sessions[0].roots)]
-    counted = Counted(sessions, [proposal.trigger for proposal in proposals])
+    said = _said(sessions)
+    counted = Counted(sessions, [*(proposal.trigger for proposal in proposals), *said])
     by_group: dict[Signature, list[_Proposal]] = defaultdict(list)
     for proposal in proposals:
         by_group[proposal.group.signature].append(proposal)
@@ -108,6 +115,7 @@ def mine(sessions: Sequence[Session]) -> list[Candidate]:
         if best := _choose(same, counted, list(counted.calls)):
             merged[best].append(same[0].group)
     found = [_candidate(trigger, all_of, by_group, counted, sessions) for trigger, all_of in merged.items()]
+    found += [_corrected(trigger, all_of, counted, sessions) for trigger, all_of in said.items()]
     return sorted(filter(None, found), key=lambda one: (-one.sessions, -len(one.steps), one.origin))
 
 
@@ -266,7 +274,7 @@ def _candidate(
     everywhere = list(counted.calls)
     whole = counted.estimate(trigger, signatures, everywhere)
     in_sessions = {step.session_id for step in steps}
-    if not _is_worth(main, steps, in_sessions, whole):
+    if not _is_worth(main, steps, len(found), whole):
         return None
     if (counted.fairness(trigger, signatures, everywhere) or 0.0) < LEAST_PRECISION:
         return None
@@ -275,6 +283,11 @@ def _candidate(
         return None
     roots = sessions[0].roots
     changed = main.change
+    if changed.kind == "first":
+        first = dict.fromkeys(
+            command for group in groups if group.change.kind == "first" for command in group.change.worked
+        )
+        changed = Change("first", changed.failed, tuple(first))
     about = _about(steps[0], roots)
     error = telling_line(main.steps[-1].call.error or main.steps[-1].call.output or "")
     return Candidate(
@@ -290,6 +303,47 @@ def _candidate(
         held_out=held_out,
         whole=whole,
         episodes=len(found),
+        sessions=len(in_sessions),
+        projects=[sessions[0].project_id],
+    )
+
+
+def _said(sessions: Sequence[Session]) -> dict[Trigger, list[Correction]]:
+    found: dict[Trigger, list[Correction]] = defaultdict(list)
+    for session in sessions:
+        for correction in corrections(session):
+            found[examples.trigger_of(correction)].append(correction)
+    return found
+
+
+def _corrected(
+    trigger: Trigger, said: Sequence[Correction], counted: Counted, sessions: Sequence[Session]
+) -> Candidate | None:
+    """A lesson of what the user said. None: calls of that kind went on later, and the user let them."""
+    last = said[-1]
+    call = last.step.call
+    signature = Signature(call.tool, last.run.key if last.run else "", f"corrected: {' '.join(last.named)}")
+    in_sessions = {one.step.session_id for one in said}
+    order = list(counted.calls)
+    since = max((order.index(session) for session in in_sessions if session in counted.calls), default=-1)
+    later = counted.estimate(trigger, [], order[since + 1 :])
+    if later.wrong > MOST_LET * len(said):
+        return None
+    about = f"`{' '.join(last.named)}`"
+    return Candidate(
+        project_id=sessions[0].project_id,
+        trigger=trigger,
+        title=shorten(f"{about}: {last.said}", LONGEST_TITLE),
+        rule=wording.correction_rule(last.said, about),
+        severity="warning",
+        kind="correction",
+        signatures=[signature],
+        steps=[one.step for one in said],
+        fixes=[],
+        prompts=[one.prompt_id for one in said if one.prompt_id],
+        held_out=counted.estimate(trigger, [], [session for session in order if session not in in_sessions]),
+        whole=counted.estimate(trigger, [], order),
+        episodes=len(said),
         sessions=len(in_sessions),
         projects=[sessions[0].project_id],
     )
@@ -322,14 +376,14 @@ def _held_out(
     return total, (sum(precisions) / len(precisions) if precisions else None)
 
 
-def _is_worth(main: _Group, steps: Sequence[Step], sessions: set[str], whole: Estimate) -> bool:
+def _is_worth(main: _Group, steps: Sequence[Step], times: int, whole: Estimate) -> bool:
     error = main.signature.error
-    absent = "command not found" in error
+    absent = bool(ABSENT.match(error))
     if len(steps) < FEWEST_FAILURES:
         return False
     if main.change.kind == "never":
         return whole.wrong == 0 and (absent or len(steps) >= FEWEST_WITHOUT_FIX)
-    return bool(INVOCATION.search(error)) or len(sessions) > 1 or len(main.episodes) > 1
+    return times > 1 or bool(INVOCATION.search(error))
 
 
 def _about(step: Step, roots: Sequence[str]) -> str:

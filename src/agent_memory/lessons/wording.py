@@ -31,6 +31,12 @@ def rule(change: Change, about: str, error: str, failures: int, roots: Sequence[
     return shorten(start + end, LONGEST_RULE) if len(start) + len(end) <= LONGEST_RULE else _cut(start, end)
 
 
+def correction_rule(said: str, about: str) -> str:
+    """The user's own words, and what they were said about."""
+    start, end = "The user said: “", f"” (about {about})."
+    return f"{start}{shorten(said, LONGEST_RULE - len(start) - len(end))}{end}"
+
+
 def title(change: Change, about: str, roots: Sequence[str]) -> str:
     call = _code(change.failed, roots) or about
     if change.kind == "instead":

@@ -55,9 +55,30 @@ _COMMANDING = {  # with subcommands, and options before them
     ),
     *("docker-compose", "systemctl", "dotnet", "flutter", "mvn", "gradle", "gradlew", "supabase", "vercel"),
 }
+_TAKING_FILES = {  # their first word is a file, a folder or an address, never a subcommand
+    *("pytest", "jest", "vitest", "mypy", "pyright", "eslint", "prettier", "tsc", "black", "flake8", "rspec"),
+    *(
+        "rm",
+        "cp",
+        "mv",
+        "mkdir",
+        "touch",
+        "ln",
+        "chmod",
+        "psql",
+        "mysql",
+        "sqlite3",
+        "curl",
+        "wget",
+        "ssh",
+        "open",
+    ),
+}
 _NESTED = {"gh", "glab", "aws", "gcloud", "az"}
 _INTERPRETERS = {"python", "python3", "node", "bash", "sh", "zsh", "ruby", "perl", "deno", "bun", "php"}
-_SETTING = re.compile(r"(?:cd|export|source|\.|set|sleep|pushd|popd|umask|ulimit|shopt|alias|unset)$")
+_SETTING = re.compile(
+    r"(?:cd|export|source|\.|set|sleep|pushd|popd|umask|ulimit|shopt|alias|unset|exit|return)$"
+)
 _LOOKING = re.compile(
     r"(?:ls|cat|head|tail|less|more|[ef]?grep|rg|ag|find|fd|tree|wc|pwd|which|type|whereis|echo|printf|file|stat|du|df"
     r"|date|id|whoami|uname|sort|uniq|cut|tr|awk|sed|diff|cmp|jq|yq|column|basename|dirname|realpath|readlink|env"
@@ -197,7 +218,7 @@ def _key(part: str) -> str:
         return f"{program} {script.rsplit('/', 1)[-1]}".strip()
     if _LOOKING.match(program):
         return program
-    if rest and rest[0].startswith("-") and program not in _COMMANDING:
+    if program in _TAKING_FILES or (rest and rest[0].startswith("-") and program not in _COMMANDING):
         return program  # what follows is the option's value, as in `psql -h localhost`
     while rest and rest[0].startswith("-"):
         # An option's value (`git -C folder commit`) is not the subcommand.

@@ -21,7 +21,7 @@ _SLIP = re.compile(
     r"Sibling tool call errored|has not been read yet|has been modified since|String to replace not found"
     r"|Found \d+ matches of the string|No changes to make|exceeds maximum allowed|InputValidationError"
     r"|^(?:<tool_use_error>)?(?:File|Path|Directory) does not exist|EISDIR|Cancelled|No task found"
-    r"|Unknown skill|stay in plan mode|parallel tool call",
+    r"|Unknown skill|stay in plan mode|parallel tool call|No such tool available",
     re.I,
 )
 REFUSED = re.compile(

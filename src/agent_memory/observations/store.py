@@ -18,6 +18,12 @@ from agent_memory.observations.turns import READ_CHARS, Message, Prompt, Turn
 # The project is a lexeme of its own, so that one index serves word and project.
 _TSV = "to_tsvector('english', new.words) || array_to_tsvector(array['project/' || project_id])"
 
+# Of a call's input `i`, by the keys of Claude Code and of its kin: what they mean is the same everywhere.
+COMMAND = "coalesce(i ->> 'command', i ->> 'cmd')"
+PATH = "coalesce(i ->> 'file_path', i ->> 'filePath', i ->> 'absolute_path', i ->> 'notebook_path', i ->> 'path')"
+BOTH_ENDS = "left(said, 3000) || right(substr(said, 3001), 2000)"
+"""Of what a call said, where the error stands."""
+
 WAKE_CHANNEL = "agent_memory_queue"
 """Where the worker listens. Notifications arrive when their transaction commits."""
 
@@ -357,7 +363,6 @@ def _messages(conn: Connection, key: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _calls(conn: Connection, key: dict[str, Any]) -> list[dict[str, Any]]:
-    """The keys are those of Claude Code and of its kin: what they mean is the same everywhere."""
     return conn.execute(
         f"""
         with numbered as materialized (
@@ -368,16 +373,13 @@ def _calls(conn: Connection, key: dict[str, Any]) -> list[dict[str, Any]]:
             order by n desc limit 600
         )
         select c.id, c.tool_name as tool, c.success, c.agent_id, c.occurred_at,
-            left(coalesce(i ->> 'command', i ->> 'cmd'), %(input)s) as command,
-            coalesce(i ->> 'file_path', i ->> 'filePath', i ->> 'absolute_path', i ->> 'notebook_path',
-                i ->> 'path') as path,
+            left({COMMAND}, %(input)s) as command, {PATH} as path,
             left(coalesce(i ->> 'plan', i ->> 'description', i ->> 'query', i ->> 'url', i ->> 'prompt'),
                 %(input)s) as subject,
             left(coalesce(i ->> 'old_string', i ->> 'oldString', i ->> 'old_str'), %(input)s) as before,
             left(coalesce(i ->> 'new_string', i ->> 'newString', i ->> 'new_str'), %(input)s) as after,
             case when c.tool_name like 'mcp\\_\\_%%' then left(i::text, 300) end as input,
-            case when c.success is false then left(said, 3000) || right(substr(said, 3001), 2000)
-                end as error,
+            case when c.success is false then {BOTH_ENDS} end as error,
             case when c.tool_name = 'AskUserQuestion' then left(c.output, 1000)
                 when i ? 'command' or i ? 'cmd' then right(c.output, 600) end as output
         from chosen join mem_tool_calls c using (id),

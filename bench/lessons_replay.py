@@ -1,0 +1,260 @@
+"""Which lessons the mining finds, and how they would have fared.
+
+    make bench-mining
+    python -m bench.lessons_replay FOLDER    # and over session files of your own, too
+
+Two parts. Made-up histories (`bench/lessons_history`), each labelled with the lessons that are in it or none: precision
+and recall of the candidates, for `dev.txt`, on which the mining was chosen, and `test.txt`, on which nothing was. Real
+session files, where a folder of them is given or stands beside the repository: each candidate, and how its trigger
+would have fared over sessions that it was not made from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agent_memory import settings
+from agent_memory.capture import backfill
+from agent_memory.database import Connection, migrate, server
+from agent_memory.journal import projects
+from agent_memory.journal.event import Event, Prompt, ToolCall
+from agent_memory.journal.ingest import ingest
+from agent_memory.lessons import moment, sessions
+from agent_memory.lessons.mining import Candidate, Estimate, mine
+from agent_memory.lessons.trigger import matches
+from bench.home import scratch_home
+
+HISTORIES = Path(__file__).parent / "lessons_history"
+REAL = (
+    Path(os.environ.get("AGENT_MEMORY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    / "transcripts"
+)
+BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Happened:
+    """A prompt or a call of a made-up session."""
+
+    session: int
+    word: str
+    """`>` for a prompt; else the call's tool."""
+    text: str
+    failed: bool = False
+    output: list[str] = field(default_factory=list)
+    times: int = 1
+
+
+@dataclass(slots=True)
+class Case:
+    """A project's made-up history."""
+
+    name: str
+    lesson: str = ""
+    """What there is to learn; empty: nothing."""
+    bad: list[str] = field(default_factory=list)
+    """Calls before which the lesson must speak."""
+    good: list[str] = field(default_factory=list)
+    """Calls before which it must not."""
+    says: str = ""
+    """What the rule must name."""
+    happened: list[Happened] = field(default_factory=list)
+
+    @property
+    def folder(self) -> str:
+        return f"/home/dev/{self.name}"
+
+    def is_met(self, candidate: Candidate) -> bool:
+        """Whether a candidate is the lesson of this history: it speaks where it must and only there, and says it."""
+
+        def speaks(line: str) -> bool:
+            tool, given = _call(line, self.folder)
+            return matches(candidate.trigger, moment.call("before", tool, given, cwd=self.folder))
+
+        fits = all(map(speaks, self.bad)) and not any(map(speaks, self.good))
+        return bool(self.lesson) and fits and self.says in candidate.rule
+
+    def events(self) -> Iterator[Event]:
+        for number, one in enumerate(self.happened):
+            at = BEGAN + timedelta(days=one.session, seconds=60 * number)
+            for copy in range(one.times):
+                yield Event(
+                    agent="claude",
+                    session_id=f"{self.name}-{one.session}",
+                    occurred_at=at + timedelta(milliseconds=copy),
+                    body=self._body(one, f"{number}-{copy}"),
+                    cwd=self.folder,
+                )
+
+    def _body(self, one: Happened, number: str) -> Prompt | ToolCall:
+        if one.word == ">":
+            return Prompt(text=one.text)
+        tool, given = _call(f"{one.word} {one.text}", self.folder)
+        said = "\n".join(one.output)
+        return ToolCall(
+            tool_use_id=f"{self.name}-{number}",
+            name=tool,
+            input=given,
+            success=not one.failed,
+            output=None if one.failed else said,
+            error=(f"Exit code 1\n{said}" if tool == "Bash" else said) if one.failed else None,
+        )
+
+
+def _call(line: str, folder: str) -> tuple[str, dict[str, Any]]:
+    """`$ command`, `@Tool path` or `@Tool {json}` as a tool and its input."""
+    word, _, text = line.partition(" ")
+    if word == "$":
+        return "Bash", {"command": text}
+    return word[1:], json.loads(text) if text.startswith("{") else {"file_path": f"{folder}/{text}"}
+
+
+def read(file: Path) -> list[Case]:
+    """The cases of a file of histories.
+
+    `## name` begins a case, `-- session` a session of it, `> ` is what the user typed, `$ ` a command, `@Tool ` another
+    call with a file's path or JSON; `! ` lines under a call say how it failed, `= ` lines what it printed, and `x N`
+    repeats it.
+    """
+    cases: list[Case] = []
+    session = 0
+    for line in file.read_text(encoding="utf-8").splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "##":
+            cases.append(Case(rest))
+            session = 0
+        elif not cases or not line:
+            continue
+        elif word == "--":
+            session += 1
+        elif word in ("lesson", "says"):
+            setattr(cases[-1], word, rest)
+        elif word in ("bad", "good"):
+            getattr(cases[-1], word).append(rest)
+        elif word in ("!", "="):
+            cases[-1].happened[-1].output.append(rest)
+            cases[-1].happened[-1].failed |= word == "!"
+        elif word == "x":
+            cases[-1].happened[-1].times = int(rest)
+        else:
+            cases[-1].happened.append(Happened(session, word, rest))
+    return cases
+
+
+def replay(conn: Connection, cases: Sequence[Case]) -> dict[str, list[Candidate]]:
+    """The candidates of each case, by its name, through the journal as for any history."""
+    found = {}
+    for case in cases:
+        ingest(conn, list(case.events()), settings.load())
+        project = projects.resolve(conn, case.folder)
+        assert project is not None
+        found[case.name] = mine(sessions.load(conn, project))
+    conn.commit()
+    return found
+
+
+def score(cases: Sequence[Case], found: dict[str, list[Candidate]], console: Console) -> None:
+    """Print what was found, missed, and made up."""
+    right = [case for case in cases if any(map(case.is_met, found[case.name]))]
+    wanted = [case for case in cases if case.lesson]
+    offered = sum(map(len, found.values()))
+    met = sum(case.is_met(candidate) for case in cases for candidate in found[case.name])
+    fired = sum((candidate.held_out for all_of in found.values() for candidate in all_of), Estimate())
+    for case in wanted:
+        if case not in right:
+            console.print(f"  missed  {case.name}: {case.lesson}", markup=False)
+    for case in cases:
+        for candidate in found[case.name]:
+            mark = "found  " if case.is_met(candidate) else "wrong  "
+            console.print(f"  {mark} {case.name}: {candidate.rule}", markup=False, soft_wrap=True)
+    console.print(
+        f"  precision {met}/{offered} candidates, recall {len(right)}/{len(wanted)} lessons;"
+        f" {len(cases) - len(wanted)} histories with nothing to learn;"
+        f" held out: spoke before {fired.right} calls that failed so and {fired.wrong} that succeeded"
+    )
+
+
+def real(conn: Connection, folder: Path, console: Console) -> None:
+    """Print what real session files give."""
+    report = backfill.backfill(conn, backfill.find([folder]), settings.load(), lambda _: None)
+    conn.commit()
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for name in (
+        "rule",
+        "failures",
+        "sessions",
+        "held out: right",
+        "wrong",
+        "of calls",
+        "all: right",
+        "wrong ",
+        "of calls ",
+    ):
+        table.add_column(name, justify="left" if name == "rule" else "right", overflow="fold")
+    candidates: list[Candidate] = []
+    calls = failures = 0
+    took = 0.0
+    for row in conn.execute("select id from mem_projects order by id").fetchall():
+        began = time.perf_counter()
+        history = sessions.load(conn, row["id"])
+        found = mine(history) if history else []
+        took += time.perf_counter() - began
+        calls += sum(len(session.steps) for session in history)
+        failures += sum(step.call.success is False for session in history for step in session.steps)
+        candidates += found
+    for one in candidates:
+        held, whole = one.held_out, one.whole
+        table.add_row(
+            one.rule,
+            str(len(one.steps)),
+            str(one.sessions),
+            *map(str, (held.right, held.wrong, held.calls)),
+            *map(str, (whole.right, whole.wrong, whole.calls)),
+        )
+    console.print(f"{report.files} session files, {calls} calls, {failures} failed; mined in {took:.2f} s")
+    console.print(table)
+    held = sum((one.held_out for one in candidates), Estimate())
+    console.print(
+        f"{len(candidates)} candidates; on held-out sessions they would have spoken before {held.right} calls that"
+        f" failed so and {held.wrong} that succeeded: {_of(held.precision)} precision,"
+        f" {1000 * held.wrong / calls if calls else 0:.1f} false fires per 1,000 calls"
+    )
+
+
+def _of(share: float | None) -> str:
+    return "no" if share is None else f"{share:.0%}"
+
+
+def main() -> None:
+    console = Console(highlight=False)
+    for name in ("dev", "test"):
+        with scratch_home(), server.connect(server.conninfo(settings.load())) as conn:
+            migrate.migrate(conn)
+            cases = read(HISTORIES / f"{name}.txt")
+            if name != "test" or "--dev" not in sys.argv:
+                console.print(f"Made-up histories, {name}: {len(cases)}")
+                score(cases, replay(conn, cases), console)
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1] != "--dev" else REAL
+    if "--dev" in sys.argv:
+        return
+    if not folder.exists():
+        console.print(f"NOT REPLAYED: no session files at {folder}")
+        return
+    with scratch_home(), server.connect(server.conninfo(settings.load())) as conn:
+        migrate.migrate(conn)
+        real(conn, folder, console)
+
+
+if __name__ == "__main__":
+    main()
