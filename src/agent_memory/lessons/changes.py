@@ -106,7 +106,7 @@ def _matters(gone: Sequence[str], come: Sequence[str], *, at_program: bool) -> b
         return False
     if any(word.startswith("-") or _ASSIGNED.match(word) for word in (*gone, *come)):
         return True
-    return at_program and bool(gone) and bool(come)
+    return at_program and bool(come)
 
 
 def _context(command: str, run: Run) -> list[str]:

@@ -29,7 +29,10 @@ _CUES = {
     "Spanish": r"\b(?:en vez de|en lugar de|nunca|no (?:uses|ejecutes|edites|toques))\b",
 }
 _NOT = re.compile("|".join(_CUES.values()), re.I)
-_ASKING = re.compile(r"\?\s*$|^(?:can|could|would|why|what|how|warum|wieso|kannst|pourquoi|por qué)\b", re.I)
+_ASKING = re.compile(
+    r"\?\s*$|^(?:can|could|would|why|what|how|warum|wieso|kannst|pourquoi|por qué)\b|forget|vergiss|oublie|olvides",
+    re.I,
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _AGAINST = re.compile(
     r"instead of|rather than|\bnot\b|n['’]?t\b|never|stop|statt|anstelle|anstatt|nicht|niemals|\bnie\b|kein"

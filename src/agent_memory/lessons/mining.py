@@ -71,10 +71,12 @@ class Estimate:
 
 @dataclass(slots=True, kw_only=True)
 class Candidate:
-    project_id: int | None
+    project_id: int
     trigger: Trigger
     title: str
     rule: str
+    rule_anywhere: str
+    """The rule without what only this project's failures said."""
     severity: Severity
     kind: str
     signatures: list[Signature]
@@ -89,24 +91,34 @@ class Candidate:
     """Over all sessions."""
     episodes: int = 0
     sessions: int = 0
-    projects: list[int] = field(default_factory=list)
 
     @property
-    def origin(self) -> str:
-        return origin(self.signatures[0])
+    def origins(self) -> list[str]:
+        """Mining's names for what it saw, the chief one first: digests, so that nothing forgotten stays in them."""
+        return [
+            f"{'said' if self.kind == 'correction' else 'failure'}/"
+            + hashlib.sha256(str(signature).encode()).hexdigest()[:24]
+            for signature in self.signatures
+        ]
 
 
-def origin(signature: Signature) -> str:
-    """Mining's name for a signature: a digest, so that nothing of what was forgotten stays in it."""
-    return "failure/" + hashlib.sha256(str(signature).encode()).hexdigest()[:24]
+@dataclass(frozen=True, slots=True)
+class Mined:
+    candidates: list[Candidate]
+    """The most telling first."""
+    counted: Counted
+
+    def whole(self, candidate: Candidate, trigger: Trigger) -> Estimate:
+        """How another trigger, of those that were to be counted as well, fares over the same failures."""
+        return self.counted.estimate(trigger, candidate.signatures, list(self.counted.calls))
 
 
-def mine(sessions: Sequence[Session]) -> list[Candidate]:
-    """The candidates of one project, the most telling first."""
+def mine(sessions: Sequence[Session], count_also: Iterable[Trigger] = ()) -> Mined:
+    """The candidates of one project."""
     groups = _grouped(sessions)
     proposals = [proposal for group in groups for proposal in _proposals(group, sessions[0].roots)]
     said = _said(sessions)
-    counted = Counted(sessions, [*(proposal.trigger for proposal in proposals), *said])
+    counted = Counted(sessions, [*(proposal.trigger for proposal in proposals), *said, *count_also])
     by_group: dict[Signature, list[_Proposal]] = defaultdict(list)
     for proposal in proposals:
         by_group[proposal.group.signature].append(proposal)
@@ -116,7 +128,9 @@ def mine(sessions: Sequence[Session]) -> list[Candidate]:
             merged[best].append(same[0].group)
     found = [_candidate(trigger, all_of, by_group, counted, sessions) for trigger, all_of in merged.items()]
     found += [_corrected(trigger, all_of, counted, sessions) for trigger, all_of in said.items()]
-    return sorted(filter(None, found), key=lambda one: (-one.sessions, -len(one.steps), one.origin))
+    return Mined(
+        sorted(filter(None, found), key=lambda one: (-one.sessions, -len(one.steps), one.origins)), counted
+    )
 
 
 @dataclass(slots=True)
@@ -295,6 +309,7 @@ def _candidate(
         trigger=trigger,
         title=wording.title(changed, about, roots),
         rule=wording.rule(changed, about, error, len(steps), roots),
+        rule_anywhere=wording.rule(changed, about, main.signature.error, len(steps), roots),
         severity="info" if changed.kind == "never" else "warning",
         kind=changed.kind,
         signatures=signatures,
@@ -304,7 +319,6 @@ def _candidate(
         whole=whole,
         episodes=len(found),
         sessions=len(in_sessions),
-        projects=[sessions[0].project_id],
     )
 
 
@@ -335,6 +349,7 @@ def _corrected(
         trigger=trigger,
         title=shorten(f"{about}: {last.said}", LONGEST_TITLE),
         rule=wording.correction_rule(last.said, about),
+        rule_anywhere="",
         severity="warning",
         kind="correction",
         signatures=[signature],
@@ -345,7 +360,6 @@ def _corrected(
         whole=counted.estimate(trigger, [], order),
         episodes=len(said),
         sessions=len(in_sessions),
-        projects=[sessions[0].project_id],
     )
 
 

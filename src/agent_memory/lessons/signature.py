@@ -58,7 +58,7 @@ _SHELL = re.compile(
     re.I,
 )
 _NOT_FOUND = re.compile(r"^(?:.*:\s)?(?:command not found: (\S+)|(\S+): (?:command )?not found)$")
-_SHELL_NAME = re.compile(r"^(?:\(eval\)|(?:/\S*/)?(?:ba|z|da)?sh)(?::\s*(?:line\s+)?\d+)?:\s*")
+_SHELL_NAME = re.compile(r"^(?:E\s{2,}|(?:\(eval\)|(?:/\S*/)?(?:ba|z|da)?sh)(?::\s*(?:line\s+)?\d+)?:\s*)")
 _NPM = re.compile(
     r"^(?:npm|yarn|pnpm)\s*(?:ERR!|ERR_\w+|error)\s+(?!errno|syscall|path|A complete log|command|cwd)", re.I
 )

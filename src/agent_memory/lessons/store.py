@@ -132,6 +132,20 @@ def of_origin(conn: Connection, project_id: int | None, origin: str) -> Lesson |
     return lesson_of(row) if row else None
 
 
+def of_origins(conn: Connection, origins: Sequence[str]) -> list[Lesson]:
+    """The mined lessons of every project that were made from one of these, whatever their status; oldest first. A
+    lesson has an origin of its own, and in its evidence those of what was merged into it."""
+    rows = conn.execute(
+        f"""
+        {_SELECT} where l.made_by = 'mining' and (
+            array[l.origin] || array(select jsonb_array_elements_text(l.evidence -> 'origins'))) && %s::text[]
+        order by l.id
+        """.encode(),
+        (list(origins),),
+    )
+    return [lesson_of(row) for row in rows]
+
+
 def same_trigger(conn: Connection, project_id: int | None, trigger: Trigger) -> list[Lesson]:
     """The lessons of a project, or the global ones, with this very trigger, whatever their status; oldest first."""
     rows = conn.execute(

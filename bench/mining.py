@@ -1,7 +1,7 @@
 """Which lessons the mining finds, and how they would have fared.
 
     make bench-mining
-    python -m bench.lessons_replay FOLDER    # and over session files of your own, too
+    python -m bench.mining FOLDER    # and over session files of your own, too
 
 Two parts. Made-up histories (`bench/lessons_history`), each labelled with the lessons that are in it or none: precision
 and recall of the candidates, for `dev.txt`, on which the mining was chosen, and `test.txt`, on which nothing was. Real
@@ -159,7 +159,7 @@ def replay(conn: Connection, cases: Sequence[Case]) -> dict[str, list[Candidate]
         ingest(conn, list(case.events()), settings.load())
         project = projects.resolve(conn, case.folder)
         assert project is not None
-        found[case.name] = mine(sessions.load(conn, project))
+        found[case.name] = mine(sessions.load(conn, project)).candidates
     conn.commit()
     return found
 
@@ -208,7 +208,7 @@ def real(conn: Connection, folder: Path, console: Console) -> None:
     for row in conn.execute("select id from mem_projects order by id").fetchall():
         began = time.perf_counter()
         history = sessions.load(conn, row["id"])
-        found = mine(history) if history else []
+        found = mine(history).candidates if history else []
         took += time.perf_counter() - began
         calls += sum(len(session.steps) for session in history)
         failures += sum(step.call.success is False for session in history for step in session.steps)
