@@ -26,9 +26,12 @@ from agent_memory.settings import Settings
 
 NOTE = "The unit of LOGIN_TIMEOUT is seconds; it was taken for minutes."
 NAMES = sorted(
-    ["get_observations", "recall", "save_memory", "search", "timeline", "search_lessons", "create_lesson"]
+    [
+        *("get_observations", "recall", "save_memory", "search", "timeline", "search_lessons"),
+        *("create_lesson", "forget"),
+    ]
 )
-ADDING = {"save_memory", "create_lesson"}
+CHANGING = {"save_memory", "create_lesson", "forget"}
 
 T = TypeVar("T")
 
@@ -85,7 +88,8 @@ def test_the_tools_say_when_to_use_them_and_change_nothing_but_by_saving(memory:
         assert "\n" not in (tool.description or "")
         assert len(tool.description or "") < 400
         assert tool.annotations is not None
-        assert tool.annotations.read_only_hint == (tool.name not in ADDING)
+        assert tool.annotations.read_only_hint == (tool.name not in CHANGING)
+        assert bool(tool.annotations.destructive_hint) == (tool.name == "forget")
         assert tool.annotations.open_world_hint is not True
         assert "project" not in tool.input_schema["properties"]
 

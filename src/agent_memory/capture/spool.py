@@ -6,6 +6,7 @@ agent gave it, secrets and all, so the folder is the owner's alone and a file li
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from agent_memory.journal.redaction import redact
 
 ABANDONED = 3_600
 """Seconds after which a file still in `tmp` is what a killed hook left behind."""
+
+HALF_WRITTEN = 60
+"""Seconds after which no living hook is still at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,24 @@ def set_aside_abandoned() -> None:
                 set_aside(path, "The hook was killed while it wrote this file.")
         except FileNotFoundError:
             continue  # just finished, after all
+
+
+def leftovers() -> list[Path]:
+    """What lies there and is read no more: the files set aside, and what a killed hook left half-written."""
+    now = time.time()
+    found = [paths.spool_bad() / name for name in _names(paths.spool_bad()) if not name.endswith(".reason")]
+    for name in _names(paths.spool_tmp()):
+        path = paths.spool_tmp() / name
+        with contextlib.suppress(FileNotFoundError):
+            if now - path.stat().st_mtime > HALF_WRITTEN:
+                found.append(path)
+    return found
+
+
+def remove(path: Path) -> None:
+    """Delete one of these, with its reason."""
+    path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.reason").unlink(missing_ok=True)
 
 
 def backlog() -> Backlog:

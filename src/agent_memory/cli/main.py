@@ -7,7 +7,7 @@ import sys
 import typer
 
 from agent_memory import __version__
-from agent_memory.cli import access, backup, context, lessons, memory, service, setup
+from agent_memory.cli import access, backup, context, forgetting, lessons, memory, service, setup
 from agent_memory.errors import AgentMemoryError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 service.register(app)
 setup.register(app)
 memory.register(app)
+forgetting.register(app)
 access.register(app)
 backup.register(app)
 context.register(app)

@@ -9,7 +9,7 @@ import bisect
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from agent_memory.database import Connection
-from agent_memory.journal import projects, store, twice_told
+from agent_memory.journal import forgotten, projects, store, twice_told
 from agent_memory.journal.event import (
     AssistantMessage,
     Event,
@@ -27,6 +27,8 @@ from agent_memory.journal.event import (
     ToolCall,
     TurnEnd,
 )
+from agent_memory.journal.forgotten import Forgotten
+from agent_memory.journal.passages import CUT
 from agent_memory.journal.redaction import redact, redact_value
 from agent_memory.settings import Settings
 
@@ -53,21 +55,39 @@ def ingest(conn: Connection, events: Sequence[Event], settings: Settings) -> Cou
     """Write events, in any order and any number of times. The caller commits."""
     if not events:
         return Counts()
+    gone = forgotten.look(conn)
+    events = gone.outside(events) if gone else events
+    known = store.known_sessions(conn, list({event.session_id for event in events}))
+    events = [event for event in events if not _retired(event, known)]
+    if not events:
+        return Counts()
     rows = _Rows(settings)
-    sessions = _sessions(conn, events)
+    sessions = _sessions(conn, events, {id_: project for id_, (project, _) in known.items()})
     counts = Counts(sessions=store.save_sessions(conn, list(sessions.values())))
     events = _with_prompts(conn, twice_told.matched(conn, events, rows.shown))
+    if gone:
+        events = gone.left(events, fingerprint)
     for event in events:
         rows.add(event)
+    if gone:
+        rows.forget(gone, {session.id: session.project_id for session in sessions.values()})
     counts.prompts = store.save_prompts(conn, _apart(conn, rows.prompts))
     counts.tool_calls = store.save_calls(conn, list(rows.calls.values()))
     counts.assistant_messages = store.save_messages(conn, rows.messages)
     for event in rows.turn_ends:
         assert isinstance(event.body, TurnEnd)
         error = rows.text(event.body.error)
+        if gone and error:
+            error = gone.text(error, sessions[event.session_id].project_id)
         store.end_turn(conn, event.session_id, event.prompt_id or "", event.occurred_at, error)
     store.enqueue_turns(conn, [(e.session_id, e.prompt_id or "") for e in events if _makes_memory(e)])
     return counts
+
+
+def _retired(event: Event, known: Mapping[str, tuple[int, datetime | None]]) -> bool:
+    """Whether retention has let go of what this tells."""
+    _, until = known.get(event.session_id, (0, None))
+    return until is not None and event.occurred_at <= until
 
 
 def _makes_memory(event: Event) -> bool:
@@ -136,6 +156,21 @@ class _Rows:
         elif isinstance(body, TurnEnd):
             self.turn_ends.append(event)
 
+    def forget(self, gone: Forgotten, projects: Mapping[str, int]) -> None:
+        """Put a mark into the place of every text that is forgotten."""
+        told: list[store.PromptRow | store.MessageRow] = [*self.prompts, *self.messages]
+        whole = gone.whole([(row.text, projects[row.session_id]) for row in told])
+        for row, forgotten_whole in zip(told, whole, strict=True):
+            text = CUT if forgotten_whole else gone.text(row.text, projects[row.session_id])
+            if text != row.text:
+                row.text, row.text_sha = text, fingerprint(text)
+        for call in self.calls.values():
+            project = projects[call.session_id]
+            call.output = None if call.output is None else gone.text(call.output, project)
+            call.error = None if call.error is None else gone.text(call.error, project)
+            if gone.cuts:
+                call.tool_input = as_json(gone.value(json.loads(call.tool_input), project))
+
     def add_call(self, event: Event, call: ToolCall) -> None:
         row = store.CallRow(
             session_id=event.session_id,
@@ -166,9 +201,10 @@ def _merged(first: store.CallRow, second: store.CallRow) -> store.CallRow:
     return first
 
 
-def _sessions(conn: Connection, events: Sequence[Event]) -> dict[str, store.SessionRow]:
-    """One row a session of the batch, with what the batch knows of it."""
-    known = store.known_projects(conn, list({e.session_id for e in events}))
+def _sessions(
+    conn: Connection, events: Sequence[Event], known: Mapping[str, int]
+) -> dict[str, store.SessionRow]:
+    """One row a session of the batch, with what the batch knows of it. `known`: the projects of those that are."""
     rows: dict[str, store.SessionRow] = {}
     for event in events:
         row = rows.get(event.session_id)

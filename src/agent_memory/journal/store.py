@@ -106,10 +106,28 @@ def projects(conn: Connection) -> list[dict[str, Any]]:
     ).fetchall()
 
 
+def known_sessions(conn: Connection, sessions: Sequence[str]) -> dict[str, tuple[int, datetime | None]]:
+    """The project of each of these sessions that is known already (a session never changes its project), and up to
+    when retention has let go of it."""
+    rows = conn.execute(
+        "select id, project_id, retired_until from mem_sessions where id = any(%s)", (list(sessions),)
+    )
+    return {row["id"]: (row["project_id"], row["retired_until"]) for row in rows}
+
+
 def known_projects(conn: Connection, sessions: Sequence[str]) -> dict[str, int]:
-    """The project of each of these sessions that is known already: a session never changes its project."""
-    rows = conn.execute("select id, project_id from mem_sessions where id = any(%s)", (list(sessions),))
-    return {row["id"]: row["project_id"] for row in rows}
+    """The project of each of these sessions that is known already."""
+    return {id_: project for id_, (project, _) in known_sessions(conn, sessions).items()}
+
+
+def identities(conn: Connection, sessions: Sequence[str]) -> dict[str, str]:
+    """The identity of the project of each of these sessions that is known."""
+    rows = conn.execute(
+        "select s.id, p.identity from mem_sessions s join mem_projects p on p.id = s.project_id"
+        " where s.id = any(%s)",
+        (list(sessions),),
+    )
+    return {row["id"]: row["identity"] for row in rows}
 
 
 def save_sessions(conn: Connection, rows: Sequence[SessionRow]) -> int:

@@ -110,6 +110,17 @@ class Memory:
 
         self._begin(embed)
 
+    def clean_up(self) -> None:
+        """Clear the space of what was just forgotten, in the background. Where this ends first, the service does it."""
+        from agent_memory.forgetting import clean
+
+        def work() -> None:
+            with server.connect(server.conninfo(self.settings)) as conn:
+                conn.autocommit = True
+                clean.clean(conn)
+
+        self._begin(work)
+
     def _begin(self, work: Callable[[], object]) -> None:
         """Do it in a thread that a process about to end need not wait for."""
         self._background = [thread for thread in self._background if thread.is_alive()]

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from agent_memory.access import audit
 from agent_memory.database import Connection
-from agent_memory.mcp import lessons
+from agent_memory.mcp import forgetting, lessons
 from agent_memory.mcp.memory import Memory
 from agent_memory.mcp.results import ADDS, READS, result, told
 from agent_memory.observations import notes
@@ -230,6 +230,7 @@ def server(memory: Memory) -> MCPServer[None]:
         return result(f"Saved as #{number}.", Saved(id=number))
 
     lessons.register(mcp, memory)
+    forgetting.register(mcp, memory)
     return mcp
 
 

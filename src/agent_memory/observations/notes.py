@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
+from agent_memory.journal import forgotten
 from agent_memory.journal.ingest import storable
 from agent_memory.journal.redaction import redact
 from agent_memory.observations import store
@@ -32,14 +33,33 @@ _OF_THE_TEXT = re.compile(r"[a-z][a-z0-9_-]*/[0-9a-f]{32}")
 def save(conn: Connection, notes: Sequence[Observation]) -> list[int]:
     """Write notes; their ids, in the order given. A note may supersede one that is given with it, by its external id.
 
-    Raises AgentMemoryError (422) where one supersedes an observation that its project does not have, or one that
-    supersedes it.
+    Raises AgentMemoryError where one was forgotten (409), where it supersedes an observation that its project does not
+    have, or one that supersedes it (422).
     """
+    if any(forgotten_among(conn, notes)):
+        raise AgentMemoryError(
+            "This was forgotten, and is not stored again.",
+            "Where it should be after all, the owner lifts its tombstone: agent-memory tombstones --lift ID.",
+            status=409,
+        )
     ids = store.save(conn, [replace(one, supersedes=None, external_id=_key(conn, one)) for one in notes])
     for number, one in zip(ids, notes, strict=True):
         if one.supersedes is not None:
             _supersede(conn, number, one)
     return ids
+
+
+def forgotten_among(conn: Connection, notes: Sequence[Observation]) -> list[bool]:
+    """Which of these notes were forgotten: by their external id, as a text, or for a passage in it."""
+    gone = forgotten.look(conn)
+    if gone is None:
+        return [False] * len(notes)
+    external = gone.external([(one.external_id or "", one.project_id) for one in notes])
+    whole = gone.whole([(one.text, one.project_id) for one in notes], shortest=1)
+    return [
+        by_id or by_text or any(gone.text(text, one.project_id) != text for text in (one.text, one.title))
+        for one, by_id, by_text in zip(notes, external, whole, strict=True)
+    ]
 
 
 def retract(

@@ -23,6 +23,7 @@ import psycopg
 from agent_memory import settings
 from agent_memory.database import Connection, server
 from agent_memory.errors import AgentMemoryError
+from agent_memory.journal import tombstones
 from agent_memory.observations import embed, postings, queue, store, turns, vectors
 from agent_memory.observations.embed import Embedder
 
@@ -77,6 +78,7 @@ def build_turn(conn: Connection, session_id: str, prompt_id: str) -> None:
 
 
 def _build(conn: Connection, session_id: str, prompt_id: str, *, index_again: bool) -> None:
+    tombstones.share(conn)  # what is read here must not be forgotten before it is written
     turn = store.load_turn(conn, session_id, prompt_id)
     observation = turns.build(turn) if turn else None
     if observation is None:

@@ -39,7 +39,7 @@ from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
 from agent_memory.lessons import ledger
-from agent_memory.service import app, asks, context, health, lessons, sockets
+from agent_memory.service import app, asks, context, health, lessons, sockets, upkeep
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
 
@@ -99,6 +99,7 @@ def serve(*, adopt: bool) -> None:
                 threading.Thread(
                     name="lessons", target=_hold_lessons, args=(state, conninfo, stopping, board)
                 ),
+                threading.Thread(name="forgetting", target=upkeep.keep, args=(state, conninfo, stopping)),
             ]
             for thread in threads:
                 thread.start()

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, Field
 from agent_memory.capture import drain
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
-from agent_memory.journal import projects, store
+from agent_memory.journal import forgotten, projects, store
 from agent_memory.journal.event import Event, Prompt
 from agent_memory.journal.ingest import ingest
 from agent_memory.observations import store as observations
@@ -79,6 +79,13 @@ class SessionChange(BaseModel):
 @router.post("/sessions", status_code=201)
 def create_session(new: NewSession, conn: Database, by: By) -> dict[str, Any]:
     """Make a session known. Again with the same id: what was missing is filled."""
+    gone = forgotten.look(conn)
+    if gone and gone.sessions({new.id}):
+        raise AgentMemoryError(
+            "This session was forgotten, and is not recorded again.",
+            "Where it should be after all, the owner lifts its tombstone: agent-memory tombstones --lift ID.",
+            status=409,
+        )
     if new.project:
         project = projects.ensure_argument(conn, new.project)
     else:

@@ -69,7 +69,8 @@ def save_observations(
     state: Service,
     by: By,
 ) -> dict[str, Any]:
-    """Remember one observation, or up to 1,000. The same project and `external_id` again replaces the first."""
+    """Remember one observation, or up to 1,000. The same project and `external_id` again replaces the first. Of a list
+    those that were forgotten are left out: null stands in the place of their id."""
     given = new if isinstance(new, list) else [new]
     project_ids = {name: projects.ensure_argument(conn, name) for name in {one.project for one in given}}
     for project_id in project_ids.values():
@@ -78,7 +79,11 @@ def save_observations(
         notes.note(one.text, state.settings, project_id=project_ids[one.project], **_rest(one))
         for one in given
     ]
-    return {"ids": notes.save(conn, ready)}
+    if not isinstance(new, list):
+        return {"ids": notes.save(conn, ready)}
+    gone = notes.forgotten_among(conn, ready)
+    saved = iter(notes.save(conn, [one for one, left_out in zip(ready, gone, strict=True) if not left_out]))
+    return {"ids": [None if left_out else next(saved) for left_out in gone]}
 
 
 @router.get("/observations")

@@ -1,0 +1,193 @@
+"""Forgetting on the command line, and what was forgotten."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agent_memory import settings
+from agent_memory.cli import terminal
+from agent_memory.errors import AgentMemoryError
+
+if TYPE_CHECKING:
+    from agent_memory.database import Connection
+    from agent_memory.forgetting.forget import Plan, Receipt, Wanted
+
+SHOWN = 20
+"""How many observations a plan names."""
+
+
+def register(app: typer.Typer) -> None:
+    for command in (forget, tombstones):
+        app.command()(command)
+
+
+def forget(
+    ids: Annotated[list[int] | None, typer.Argument(help="Observations, by id.")] = None,
+    *,
+    session: Annotated[
+        str | None, typer.Option(help="A session, with all that is still to come of it.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="All that holds this passage; '-' reads it from standard input.")
+    ] = None,
+    since: Annotated[datetime | None, typer.Option(help="What happened from then on.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="What happened before.")] = None,
+    project: Annotated[
+        str | None,
+        typer.Option("--project", "-p", help="By itself: all of this project. Else: only there."),
+    ] = None,
+    everywhere: Annotated[
+        bool, typer.Option(help="With --text, --since, --until: in every project.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: terminal.AsJson = False,
+) -> None:
+    """Forget for good: observations and what they were made of, a session, a passage, a time, or a project. A text and
+    a time are looked for in the project you stand in."""
+    from agent_memory.access import audit
+    from agent_memory.forgetting import clean
+    from agent_memory.forgetting import forget as forgetting
+
+    if text == "-":
+        text = typer.get_text_stream("stdin").read().strip()
+    config = settings.load()
+    with terminal.database() as conn:
+        _drain(conn)
+        wanted = _wanted(conn, ids or [], session, text, since, until, project, everywhere=everywhere)
+        if dry_run or not yes:
+            plan = forgetting.plan(conn, wanted)
+            conn.commit()
+            if as_json and dry_run:
+                terminal.print_json(plan)
+            else:
+                _print_plan(plan)
+        if dry_run:
+            return
+        if not yes and not typer.confirm("Forget this for good?", default=False, err=True):
+            raise AgentMemoryError("Nothing was forgotten.", "Answer y, or give --yes.")
+        receipt = forgetting.forget(conn, wanted, by="cli")
+        audit.record(
+            conn,
+            config,
+            who="cli",
+            action="forget",
+            kind="admin",
+            target=f"{receipt.what}, tombstone {receipt.tombstone}",
+            project_id=wanted.project_id,
+        )
+        conn.commit()
+        conn.autocommit = True
+        cleaned = clean.clean(conn)
+    if as_json:
+        terminal.print_json(receipt)
+    else:
+        _print_receipt(receipt, cleaned=cleaned)
+
+
+def tombstones(
+    *,
+    lift: Annotated[
+        int | None, typer.Option(metavar="ID", help="Remove one: what it kept out may come in again.")
+    ] = None,
+    limit: terminal.Limit = 20,
+    as_json: terminal.AsJson = False,
+) -> None:
+    """List what was forgotten: when, by whom, how many rows. No text is kept."""
+    from agent_memory.access import audit
+    from agent_memory.journal import tombstones as stones
+
+    with terminal.database() as conn:
+        if lift is not None:
+            if not stones.lift(conn, lift):
+                raise AgentMemoryError(f"There is no tombstone {lift}.", "See: agent-memory tombstones")
+            audit.record(
+                conn, settings.load(), who="cli", action="lift tombstone", kind="admin", target=str(lift)
+            )
+            typer.echo(
+                f"Tombstone {lift} is lifted. What it kept out comes in when it is told again: backfill."
+            )
+            return
+        rows = stones.listed(conn, limit=limit)
+    if as_json:
+        terminal.print_json(rows)
+        return
+    if not rows:
+        typer.echo("Nothing was forgotten.")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("id", "when", "by", "what", "rows"):
+        table.add_column(name)
+    for row in rows:
+        at = row["forgotten_at"].astimezone()
+        counts = ", ".join(f"{n:,} {table}" for table, n in row["counts"].items())
+        table.add_row(str(row["id"]), f"{at:%Y-%m-%d %H:%M}", row["forgotten_by"], row["what"], counts)
+    Console(highlight=False).print(table)
+
+
+def _drain(conn: Connection) -> None:
+    """What waits in the spool is stored first, so that it is among what goes. A running service has done it."""
+    from agent_memory.capture.drain import drain
+    from agent_memory.service import run
+
+    if run.running_pid() is None:
+        drain(conn, settings.load())
+        conn.commit()
+
+
+def _wanted(
+    conn: Connection,
+    ids: list[int],
+    session: str | None,
+    text: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    project: str | None,
+    *,
+    everywhere: bool,
+) -> Wanted:
+    from agent_memory.forgetting.forget import Wanted
+
+    project_id = terminal.project(conn, project) if project else None
+    if project_id is None and not everywhere and (text is not None or since or until):
+        project_id = terminal.project(conn, os.getcwd())
+    return Wanted(
+        ids=tuple(ids),
+        session=session,
+        text=text,
+        since=since.astimezone() if since else None,
+        until=until.astimezone() if until else None,
+        project_id=project_id,
+    ).checked()
+
+
+def _print_plan(plan: Plan) -> None:
+    console = Console(highlight=False)
+    for one in plan.observations[:SHOWN]:
+        at = one["occurred_at"].astimezone()
+        console.print(f"#{one['id']}  {at:%Y-%m-%d %H:%M}  {one['kind']}  {one['title']}", markup=False)
+    if len(plan.observations) > SHOWN:
+        console.print(f"… and {len(plan.observations) - SHOWN:,} more")
+    console.print(f"Would go: {_told(plan.counts) or 'nothing that is stored'}.")
+    if plan.rebuilt:
+        console.print(f"{plan.rebuilt:,} turns lose a part, and are remembered by the rest.")
+
+
+def _print_receipt(receipt: Receipt, *, cleaned: bool) -> None:
+    typer.echo(f"Forgotten: {_told(receipt.counts) or 'nothing was stored of it'}.")
+    if receipt.rebuilt:
+        typer.echo(f"{receipt.rebuilt:,} turns lost a part, and are remembered by the rest.")
+    typer.echo(f"Tombstone {receipt.tombstone} keeps it from coming back.")
+    if not cleaned:
+        typer.echo("A table is in use: the service clears the space of the rows within the minute.")
+
+
+def _told(counts: object) -> str:
+    assert isinstance(counts, dict)
+    return ", ".join(f"{n:,} {table.removeprefix('mem_').replace('_', ' ')}" for table, n in counts.items())
