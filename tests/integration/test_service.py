@@ -14,6 +14,7 @@ from agent_memory import paths, settings
 from agent_memory.capture import spool
 from agent_memory.database import server
 from agent_memory.errors import AgentMemoryError
+from agent_memory.health import rules
 from agent_memory.observations import embed, worker
 from agent_memory.service import app, health
 from agent_memory.service.state import State
@@ -251,7 +252,7 @@ def test_health_says_what_is_wrong(api: TestClient, state: State, monkeypatch: p
     assert "1 events could not be read" in said
     assert "1 turns could not be made into memories" in said
     assert "1 turns wait for the worker" in said
-    monkeypatch.setattr(health, "STUCK", 1e9)
+    monkeypatch.setattr(rules, "STUCK_S", 1e9)
     assert "wait for the worker" not in " ".join(health.report(state)["problems"])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,6 +94,19 @@ def remove(path: Path) -> None:
     """Delete one of these, with its reason."""
     path.unlink(missing_ok=True)
     path.with_name(f"{path.name}.reason").unlink(missing_ok=True)
+
+
+def retry_bad() -> int:
+    """Put the files that could not be read back, as after an upgrade. How many; one whose name is not ours stays."""
+    count = 0
+    new = paths.make_private(paths.spool_new())
+    for name in _names(paths.spool_bad()):
+        if name.endswith(".reason") or not re.fullmatch(r"\d{20}-[^.]+\..+", name):
+            continue
+        (paths.spool_bad() / name).rename(new / name)
+        (paths.spool_bad() / f"{name}.reason").unlink(missing_ok=True)
+        count += 1
+    return count
 
 
 def backlog() -> Backlog:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent_memory import paths, settings
-from agent_memory.cli.terminal import AsJson
+from agent_memory.cli.terminal import AsJson, span
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -212,11 +212,7 @@ def _verified(backup: Backup) -> str:
 
 
 def _age(moment: datetime) -> str:
-    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return span((datetime.now(UTC) - moment).total_seconds())
 
 
 def _size(count: int) -> str:

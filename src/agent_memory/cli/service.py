@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from agent_memory import paths, settings
+from agent_memory import __version__, paths, settings
+from agent_memory.cli.terminal import plain, print_findings, span
 
 PROJECTS_SHOWN = 8
 
@@ -80,25 +84,30 @@ def migrate() -> None:
 
 
 def _report() -> dict[str, Any]:
-    from agent_memory.capture import spool
+    import httpx
+
     from agent_memory.database import embedded
     from agent_memory.service import run, sockets
 
     config = settings.load()
-    report: dict[str, Any] = {"home": str(paths.home()), "address": sockets.address(config)}
-    report["pid"] = run.running_pid()
-    if report["pid"] is not None:
-        with run.client(timeout=10) as service:
-            report |= service.get("/api/health").json()
-            report["stored"] = service.get("/api/counts").json()
-            report["projects"] = service.get("/api/projects").json()["items"]
-    else:
-        backlog = spool.backlog()
-        report |= {
-            "status": "down",
-            "problems": ["The service does not run. Start it with: agent-memory up --detach."],
-            "spool": {"pending": backlog.pending, "bad": backlog.bad, "oldest_s": round(backlog.oldest_s, 1)},
-        }
+    pid = run.running_pid()
+    report: dict[str, Any] = {"home": str(paths.home()), "address": sockets.address(config), "pid": pid}
+    told: dict[str, Any] = {}
+    if pid is not None:
+        with contextlib.suppress(httpx.HTTPError, ValueError), run.client(timeout=10) as service:
+            told = service.get("/api/health").json()
+            told["stored"] = service.get("/api/counts").json()
+            told["projects"] = service.get("/api/projects").json()["items"]
+    report |= told or _without_service(pid)
+    if told and told["version"] != __version__:
+        report["problems"].append(f"The running service is version {told['version']}; this is {__version__}.")
+        report["findings"].append(
+            {
+                "problem": report["problems"][-1],
+                "remedy": "Restart it: agent-memory down, agent-memory up --detach",
+            }
+        )
+        report["status"] = "degraded"
     if config.external_database:
         report["database"] = "your own Postgres"
     else:
@@ -106,30 +115,65 @@ def _report() -> dict[str, Any]:
     return report
 
 
+def _without_service(pid: int | None) -> dict[str, Any]:
+    """What can be told while the service does not."""
+    from agent_memory.health import look, rules
+
+    facts = look.at_home(service_pid=pid, service_answers=False)
+    found = rules.findings(facts, (rules.service, *rules.CHEAP))
+    backlog, newest = facts.backlog, facts.backups.newest
+    return {
+        "status": "down" if pid is None else "hung",
+        "problems": [finding.problem for finding in found if finding.level == "problem"],
+        "findings": [dataclasses.asdict(finding) for finding in found],
+        "spool": {"pending": backlog.pending, "bad": backlog.bad, "oldest_s": round(backlog.oldest_s, 1)},
+        "backup": {
+            "newest": newest.isoformat() if newest else None,
+            "each_night": facts.backups.scheduled is not None,
+        },
+    }
+
+
 def _print(report: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    running = f"process {report['pid']}" if report["pid"] else "not running"
-    table.add_row("service", f"{report['status']} · {running} · {report['address']}")
-    table.add_row("home", report["home"])
-    table.add_row("database", report["database"])
-    spool = report["spool"]
-    table.add_row(
-        "spool", f"{spool['pending']} waiting (oldest {spool['oldest_s']:.0f} s), {spool['bad']} unreadable"
-    )
-    if queue := report.get("queue"):
-        table.add_row("queue", f"{queue['pending']} turns waiting, {queue['failed']} given up")
+    well = not report["problems"]
+    running = f" · up {span(report['uptime_s'])} · process {report['pid']}" if "uptime_s" in report else ""
+    state = f"[{'green' if well else 'red'}]{report['status']}[/]"
+    table.add_row("service", f"{state}{running} · {report['address']}")
+    table.add_row("home", f"{plain(report['home'])} · {report['database']}")
     if stored := report.get("stored"):
-        table.add_row("stored", ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in stored.items()))
+        table.add_row("stored", " · ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in stored.items()))
+    table.add_row("waiting", _waiting(report))
+    table.add_row("backup", _backup(report["backup"]))
     latest = sorted(report.get("projects", []), key=lambda p: p["last_event_at"] or "", reverse=True)
     for number, project in enumerate(latest[:PROJECTS_SHOWN]):
-        where = project["path"] or project["identity"]
+        where = plain(project["path"] or project["identity"])
         table.add_row(
             "" if number else "projects", f"#{project['id']} {where} · {project['sessions']} sessions"
         )
     if len(latest) > PROJECTS_SHOWN:
         table.add_row("", f"and {len(latest) - PROJECTS_SHOWN} more: agent-memory status --json")
-    for wrong in report["problems"]:
-        table.add_row("problem", wrong)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    print_findings(console, report["findings"])
+    if not well:
+        console.print("\nA closer look: [bold]agent-memory doctor[/bold]")
+
+
+def _waiting(report: dict[str, Any]) -> str:
+    spool, queue = report["spool"], report.get("queue") or {}
+    parts = [
+        f"{spool['pending']:,} events" if spool["pending"] else "",
+        f"{queue['pending']:,} turns" if queue.get("pending") else "",
+        f"{queue['unembedded']:,} passages for their vectors" if queue.get("unembedded") else "",
+    ]
+    return ", ".join(part for part in parts if part) or "nothing"
+
+
+def _backup(backup: dict[str, Any]) -> str:
+    newest = backup["newest"]
+    age = (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds() if newest else 0
+    made = f"{span(age)} old" if newest else "none yet"
+    return f"{made} · {'one each night' if backup['each_night'] else 'not scheduled (agent-memory backup schedule)'}"

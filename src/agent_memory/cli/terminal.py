@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,8 @@ from agent_memory import settings
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from agent_memory.database import Connection
     from agent_memory.observations.embed import Embedder
 
@@ -77,3 +79,21 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+def span(seconds: float) -> str:
+    """A span of time, short: `3 h`."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def print_findings(console: Console, findings: Iterable[Mapping[str, Any]]) -> None:
+    """Each finding of health's with its remedy beneath."""
+    for finding in findings:
+        advice = finding.get("level") == "advice"
+        console.print(
+            f"\n[{'yellow' if advice else 'red'}]{'·' if advice else '✗'}[/] {plain(finding['problem'])}"
+        )
+        console.print(f"  [dim]{plain(finding['remedy'])}[/]")

@@ -69,6 +69,18 @@ def migrate(conn: Connection, folder: Traversable = FOLDER) -> list[str]:
     return [migration.name for migration in pending]
 
 
+def state(conn: Connection, folder: Traversable = FOLDER) -> tuple[list[str], str | None]:
+    """The migrations that this database lacks, and one that only a newer program knows. Changes nothing."""
+    ours = {migration.version: migration.name for migration in _read(folder)}
+    there = conn.execute("select to_regclass('mem_schema_migrations') is not null as yes").fetchone()
+    if not there or not there["yes"]:
+        return list(ours.values()), None
+    rows = conn.execute("select version, name from mem_schema_migrations order by version").fetchall()
+    applied = {row["version"]: row["name"] for row in rows}
+    newer = [name for version, name in applied.items() if version not in ours]
+    return [name for version, name in ours.items() if version not in applied], newer[-1] if newer else None
+
+
 def _pending(conn: Connection, migrations: list[Migration]) -> list[Migration]:
     """The migrations that the database lacks. Raises AgentMemoryError where its past is not ours."""
     rows = conn.execute(

@@ -1,48 +1,42 @@
-"""What is well and what is not, in numbers and in sentences."""
+"""What is well and what is not with the running service: `agent_memory.health` over what it knows of itself."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict
 from typing import Any
 
-import psycopg
-import psycopg_pool
-
 from agent_memory import __version__
-from agent_memory.capture import spool
-from agent_memory.observations import queue
+from agent_memory.health import look, rules
 from agent_memory.service.state import State
 
-STUCK = 120.0
-"""Seconds after which what still waits is stuck."""
+THREADS = ("spool", "sessions")
 
 
 def report(state: State) -> dict[str, Any]:
-    """The answer of `GET /api/health`. `status` is `ok` exactly when `problems` is empty."""
-    backlog = spool.backlog()
-    problems = []
-    if backlog.bad:
-        problems.append(f"{backlog.bad} events could not be read; they lie in spool/bad with the reasons.")
-    if backlog.oldest_s > STUCK:
-        problems.append(
-            f"{backlog.pending} events wait in the spool, the oldest for {backlog.oldest_s:.0f} s."
-        )
+    """The answer of `GET /api/health`. `status` is `ok` exactly when `problems` is empty; `findings` say what to do."""
+    uptime = time.monotonic() - state.started
+    own: dict[str, Any] = {"uptime_s": uptime, "embedder_error": state.notes.get("embedder")}
     try:
         with state.pool.connection(timeout=2) as conn:
-            waiting: dict[str, Any] = dict(queue.counts(conn))
-        if waiting["failed"]:
-            problems.append(f"{waiting['failed']} turns could not be made into memories.")
-        if waiting["oldest_s"] > STUCK:
-            problems.append(
-                f"{waiting['pending']} turns wait for the worker, the oldest for {waiting['oldest_s']:.0f} s."
-            )
-    except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
-        waiting = {"pending": None, "failed": None, "oldest_s": None}
-        problems.append(f"The database does not answer ({type(error).__name__}).")
+            own |= look.at_database(conn)
+        own["threads"] = tuple(name for name in THREADS if name in state.notes)
+    except look.AWAY as error:
+        own["database_error"] = type(error).__name__
+    facts = look.at_home(**own)
+    found = rules.findings(facts, rules.CHEAP)
+    problems = [finding.problem for finding in found if finding.level == "problem"]
+    backlog, queue, newest = facts.backlog, facts.queue, facts.backups.newest
     return {
         "status": "degraded" if problems else "ok",
         "version": __version__,
+        "uptime_s": round(uptime, 1),
         "problems": problems,
+        "findings": [asdict(finding) for finding in found],
         "spool": {"pending": backlog.pending, "bad": backlog.bad, "oldest_s": round(backlog.oldest_s, 1)},
-        "queue": waiting,
+        "queue": asdict(queue)
+        if queue
+        else {"pending": None, "failed": None, "oldest_s": None, "unembedded": None},
+        "backup": {"newest": newest, "each_night": facts.backups.scheduled is not None},
         "worker": state.notes.get("worker_pid"),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,8 @@ class State:
     """What the service's threads have to say about themselves, for health."""
     lessons: Lessons = field(default_factory=Lessons)
     """The active ones, and what they said."""
+    started: float = field(default_factory=time.monotonic)
+    """Without the time that the machine slept."""
     _embedder: Embedder | None = None
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -42,8 +45,10 @@ class State:
             if self._embedder is None:
                 try:
                     self._embedder = embed.load(self.settings)
+                    self.notes.pop("embedder", None)
                 except AgentMemoryError as error:
                     log.warning("%s", error)
+                    self.notes["embedder"] = error.remedy
             return self._embedder
 
 

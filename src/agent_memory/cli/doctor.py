@@ -1,0 +1,90 @@
+"""A close look at the whole installation."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from agent_memory import settings
+from agent_memory.cli.terminal import AsJson, print_findings
+
+if TYPE_CHECKING:
+    from agent_memory.health.facts import Facts, Finding
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Do what is safe about it, then look again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look closely: capture, index, model, database, disk, backups, versions, agents' hooks. Exit code 1: trouble."""
+    from agent_memory.health import deep, fixes, rules
+
+    config = settings.load()
+    facts = deep.examine(config)
+    found = rules.findings(facts)
+    done: list[str] = []
+    if fix and found:
+        done = fixes.apply(facts, found)
+        facts = deep.examine(config)
+        found = rules.findings(facts)
+    if as_json:
+        values = {"findings": [dataclasses.asdict(one) for one in found], "done": done}
+        typer.echo(json.dumps(values, indent=2, default=str))
+    else:
+        _print(facts, found, done)
+    if any(finding.level == "problem" for finding in found):
+        raise typer.Exit(1)
+
+
+CHECKS = {
+    "service": "the service answers",
+    "version": "one version everywhere",
+    "schema": "the tables are this version's",
+    "database": "the database answers",
+    "hooks": "agents' hooks and servers are as they should be",
+    "spool": "what agents do is stored",
+    "queue": "turns become memories",
+    "index": "every memory can be found by words and by meaning",
+    "embedder": "the embedding model works",
+    "backup": "there is a backup",
+    "disk": "there is room on the disk",
+    "permissions": "nobody else can get at the home",
+    "clock": "the clock is right",
+}
+
+
+def _print(facts: Facts, found: list[Finding], done: list[str]) -> None:
+    console = Console(highlight=False)
+    for one in done:
+        console.print(f"[green]fixed[/] {one}")
+    wrong = {finding.check for finding in found}
+    unseen = set() if facts.queue else {"queue", "index", "schema", "clock"}
+    for check, well in CHECKS.items():
+        if check in unseen - wrong:
+            console.print(f"[dim]? not looked at: {well}[/]")
+        elif check not in wrong:
+            console.print(f"[green]✓[/] {well}{_more(check, facts)}")
+    print_findings(console, map(dataclasses.asdict, found))
+    if any(finding.fix for finding in found):
+        console.print("\nWhat is safe is done by: [bold]agent-memory doctor --fix[/bold]")
+
+
+def _more(check: str, facts: Facts) -> str:
+    if check == "hooks" and facts.connected:
+        return f" [dim]({', '.join(one.agent for one in facts.connected)})[/]"
+    if check == "disk":
+        return f" [dim]({min((disk.free for disk in facts.disks), default=0) / 1e9:.0f} GB)[/]"
+    if check == "version" and (known := facts.versions):
+        return f" [dim]({known.ours}, Postgres {known.postgres}, pgvector {known.vector})[/]"
+    if check == "backup":
+        return "" if facts.backups.newest else " [dim](none yet; nothing that is old enough)[/]"
+    return ""
