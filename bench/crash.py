@@ -2,9 +2,9 @@
 
 Made-up sessions are told by real hook processes and by their transcripts, while whatever can die is killed with -9:
 hooks in the middle of writing, the service, its worker, Postgres, MCP servers that are saving notes, a migration half
-way. The spool's disk fills, clocks jump, Postgres hangs for a minute. In the end everything that was told must be in the
-journal once, and the index must have what the rows have. Then many sessions start and end, and processes, open files and
-memory are counted before and after.
+way. The spool's disk fills, clocks jump, Postgres hangs for a minute. In the end everything that was told must be in
+the journal once, and the index must have what the rows have. Then many sessions start and end, and processes, open
+files and memory are counted before and after.
 """
 
 from __future__ import annotations
