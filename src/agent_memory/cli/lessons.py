@@ -382,9 +382,8 @@ def _print_lesson(console: Console, lesson: Lesson, shown: Mapping[str, Any]) ->
     console.print(f"{lesson.status}, {lesson.severity}, {lesson.action}, {where}, made by {lesson.made_by}")
     console.print(lesson.rule, markup=False)
     console.print(f"speaks {render.when(lesson.trigger)}", markup=False)
-    for name, facts in (("from", lesson.evidence), ("estimate", lesson.estimate)):
-        for key, value in facts.items():
-            console.print(f"{name} {key}: {_short(value)}", markup=False)
+    for line in render.basis(lesson):
+        console.print(line, markup=False)
     if shown["fired"]:
         counts = ", ".join(
             f"{name} {shown[name]}" for name in ("fired", "heeded", "prevented", "ignored", "false")
@@ -392,12 +391,6 @@ def _print_lesson(console: Console, lesson: Lesson, shown: Mapping[str, Any]) ->
         console.print(counts)
     if shown["proposal"]:
         console.print(shown["proposal"], style="yellow", markup=False)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list) and len(value) > 5:
-        return f"{', '.join(map(str, value[:5]))} and {len(value) - 5} more"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _changed(

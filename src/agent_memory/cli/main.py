@@ -7,7 +7,7 @@ import sys
 import typer
 
 from agent_memory import __version__
-from agent_memory.cli import access, backup, context, doctor, forgetting, lessons, memory, service, setup
+from agent_memory.cli import access, backup, context, doctor, forgetting, lessons, memory, mining, service, setup
 from agent_memory.errors import AgentMemoryError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ backup.register(app)
 doctor.register(app)
 context.register(app)
 lessons.register(app)
+mining.register(app)
 
 
 @app.command()

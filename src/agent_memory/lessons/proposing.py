@@ -103,8 +103,8 @@ def _propose(
         )
         held_out = candidate.held_out if known.trigger == candidate.trigger else Estimate()
         origins = list(dict.fromkeys([*known.evidence.get("origins", ()), *candidate.origins]))
-        evidence = {**_evidence(candidate), "origins": origins}
-        store.set_estimate(conn, known.id, evidence=evidence, estimate=_estimate(held_out, whole))
+        evidence = {**evidence_of(candidate), "origins": origins}
+        store.set_estimate(conn, known.id, evidence=evidence, estimate=estimate_of(held_out, whole))
 
 
 def _says_the_same(lesson: Lesson, candidate: Candidate) -> bool:
@@ -134,12 +134,12 @@ def _draft(candidate: Candidate) -> Draft:
         severity=candidate.severity,
         made_by="mining",
         origin=candidate.origins[0],
-        evidence=_evidence(candidate),
-        estimate=_estimate(candidate.held_out, candidate.whole),
+        evidence=evidence_of(candidate),
+        estimate=estimate_of(candidate.held_out, candidate.whole),
     )
 
 
-def _evidence(candidate: Candidate) -> dict[str, Any]:
+def evidence_of(candidate: Candidate) -> dict[str, Any]:
     """The journal's rows that a candidate rests on, the latest ones where there are many, and how many there are."""
     failed = sorted({step.call.id for step in candidate.steps})[-MOST_EVIDENCE:]
     fixed = sorted({step.call.id for step in candidate.fixes})[-MOST_EVIDENCE:]
@@ -155,7 +155,7 @@ def _evidence(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _estimate(held_out: Estimate, whole: Estimate) -> dict[str, Any]:
+def estimate_of(held_out: Estimate, whole: Estimate) -> dict[str, Any]:
     """`right` and `wrong` are of sessions that the lesson was not made from; `all` are of every one."""
     return {**_numbers(held_out), "all": _numbers(whole)}
 

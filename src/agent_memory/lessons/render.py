@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agent_memory.lessons import wording
 from agent_memory.lessons.ledger import Record, proposal
 from agent_memory.lessons.lesson import Lesson
 from agent_memory.lessons.trigger import EVERY_TOOL, Trigger
@@ -29,6 +30,19 @@ def when(trigger: Trigger) -> str:
     if trigger.files:
         said += f"{';' if trigger.pattern else ','} on files like {_either(trigger.files)}"
     return said
+
+
+def basis(lesson: Lesson) -> list[str]:
+    """What a lesson rests on, in lines for whoever decides on it."""
+    evidence, estimate = lesson.evidence, lesson.estimate
+    # What was forgotten took its part of the evidence along.
+    whole = lesson.made_by == "mining" and "kind" in evidence and "all" in estimate
+    lines = wording.basis(evidence, estimate) if whole else []
+    for name in ("tool_calls", "prompts"):
+        if ids := evidence.get(name):
+            more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
+            lines.append(f"from {name.replace('_', ' ')} {', '.join(map(str, ids[:5]))}{more}")
+    return lines
 
 
 def as_dict(lesson: Lesson, outcomes: Mapping[str, int] | None = None) -> dict[str, Any]:

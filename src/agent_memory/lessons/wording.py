@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from agent_memory.lessons.changes import Change
 from agent_memory.lessons.lesson import LONGEST_RULE, LONGEST_TITLE
@@ -17,9 +18,8 @@ def rule(change: Change, about: str, error: str, failures: int, roots: Sequence[
     """What failed, how often and with what, and what worked instead. `about` names the call where `change` does
     not; `error` is a telling line as it was said."""
     call = _code(change.failed, roots) or about
-    times = "once" if failures == 1 else f"{failures} times"
     said = shorten(_local(error, roots).strip().rstrip("."), _ERROR)
-    start = f"{call} failed {times} here with “{said}”"
+    start = f"{call} failed {_times(failures)} here with “{said}”"
     if change.kind == "instead":
         end = f"; what worked: {_code(change.worked, roots)}."
     elif change.kind == "first":
@@ -46,6 +46,34 @@ def title(change: Change, about: str, roots: Sequence[str]) -> str:
     else:
         text = f"{call} does not work here"
     return shorten(text, LONGEST_TITLE)
+
+
+def basis(evidence: Mapping[str, Any], estimate: Mapping[str, Any]) -> list[str]:
+    """What a mined lesson rests on, for whoever decides on it. The arguments are as `proposing` stores them."""
+    what = "You said so" if evidence["kind"] == "correction" else "It failed"
+    lines = [f"{what} {_times(evidence['failures'])} in {_sessions(evidence['sessions'])}."]
+    if estimate["sessions"]:
+        lines.append(f"In {_sessions(estimate['sessions'])} that it was not made from {_fared(estimate)}")
+    else:
+        lines.append("There is no other session yet to tell how it would fare.")
+    if evidence["kind"] != "correction":
+        lines.append(f"Over all, those that it was made from among them, {_fared(estimate['all'])}")
+    return lines
+
+
+def _fared(estimate: Mapping[str, int]) -> str:
+    return (
+        f"it would have spoken before {estimate['right']} calls that failed so and {estimate['wrong']} that went well,"
+        f" of {estimate['calls']} calls."
+    )
+
+
+def _sessions(count: int) -> str:
+    return f"{count} session{'s' * (count != 1)}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _cut(start: str, end: str) -> str:

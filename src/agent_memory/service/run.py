@@ -39,7 +39,7 @@ from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
 from agent_memory.lessons import ledger
-from agent_memory.service import app, asks, context, health, lessons, sockets, upkeep
+from agent_memory.service import app, asks, context, health, lessons, mining, sockets, upkeep
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
 
@@ -100,6 +100,7 @@ def serve(*, adopt: bool) -> None:
                     name="lessons", target=_hold_lessons, args=(state, conninfo, stopping, board)
                 ),
                 threading.Thread(name="forgetting", target=upkeep.keep, args=(state, conninfo, stopping)),
+                threading.Thread(name="mining", target=_mine, args=(state, conninfo, stopping)),
             ]
             for thread in threads:
                 thread.start()
@@ -306,6 +307,15 @@ def _hold_lessons(state: State, conninfo: str, stopping: threading.Event, board:
         lessons.listen(state, conn, board, stopping.is_set)
 
     _with_database(work, "lessons", state, conninfo, stopping)
+
+
+def _mine(state: State, conninfo: str, stopping: threading.Event) -> None:
+    """Look for lessons when it is quiet."""
+
+    def work(conn: Connection) -> None:
+        mining.keep_mining(conn, conninfo, stopping, _private(paths.logs() / "mining.log"))
+
+    _with_database(work, "mining", state, conninfo, stopping)
 
 
 def _spool_changes(stopping: threading.Event) -> Iterator[None]:
