@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent_memory.database import Connection
+from agent_memory.forgetting import forget
 from agent_memory.journal import projects
 from agent_memory.journal.event import Event, ToolCall
 from agent_memory.journal.ingest import ingest
@@ -189,6 +190,20 @@ def test_what_the_user_decided_for_one_project_stays_there(conn: Connection) -> 
     assert other.project_id != shop
 
 
+def test_a_candidate_goes_with_a_row_that_it_was_made_from_and_the_others_suggest_it_again(
+    conn: Connection,
+) -> None:
+    for name in ("one", "two", "three"):
+        project = record(conn, "/srv/shop", name, VENV)
+    (first,) = propose(conn, project).made
+    conn.execute("delete from mem_tool_calls where session_id = 'two'")
+    report = propose(conn, project)
+    assert report.dropped == 1
+    (again,) = report.made
+    assert again.id != first.id
+    assert again.evidence["session_ids"] == ["one", "three"]
+
+
 def test_a_candidate_goes_with_the_last_row_that_it_was_made_from(conn: Connection) -> None:
     record(conn, "/srv/shop", "one", VENV)
     project = record(conn, "/srv/shop", "two", VENV)
@@ -218,3 +233,12 @@ def test_projects_are_due_once_when_calls_failed_and_no_agent_works(conn: Connec
     conn.execute("update mem_sessions set last_event_at = now()")
     assert mined.due(conn, quiet=hour, at_least=day) == []
     assert mined.due(conn, quiet=hour, at_least=-hour) == [project]
+
+
+def test_a_candidate_goes_when_a_session_that_it_was_made_from_is_forgotten(conn: Connection) -> None:
+    record(conn, "/srv/shop", "one", VENV)
+    project = record(conn, "/srv/shop", "two", VENV)
+    propose(conn, project)
+    forget.forget(conn, forget.Wanted(session="two"), by="cli")
+    assert rows(conn) == []
+    assert propose(conn, project).made == []

@@ -7,7 +7,18 @@ import sys
 import typer
 
 from agent_memory import __version__
-from agent_memory.cli import access, backup, context, doctor, forgetting, lessons, memory, mining, service, setup
+from agent_memory.cli import (
+    access,
+    backup,
+    context,
+    doctor,
+    forgetting,
+    lessons,
+    memory,
+    mining,
+    service,
+    setup,
+)
 from agent_memory.errors import AgentMemoryError
 
 app = typer.Typer(

@@ -21,6 +21,7 @@ from agent_memory.errors import AgentMemoryError
 from agent_memory.forgetting import store
 from agent_memory.forgetting.rows import Rows
 from agent_memory.journal import folding, passages, tombstones
+from agent_memory.lessons import mined
 from agent_memory.observations import postings, worker
 
 
@@ -320,6 +321,7 @@ def _delete(conn: Connection, rows: Rows, wanted: Wanted, lessons: _LessonsOf) -
         counts += _still_there(conn, rows, wanted)
     counts["mem_lessons"] += store.delete_lessons(conn, sorted(lessons.ids))
     store.drop_evidence(conn, sorted(lessons.bare))
+    counts["mem_lessons"] += mined.drop_baseless(conn)
     if wanted.what == "project" and wanted.project_id is not None:
         counts["mem_projects"] += store.delete_project(conn, wanted.project_id)
     return counts, len(left)

@@ -16,13 +16,14 @@ def widen(conn: Connection, number: int, rule: str) -> None:
 
 
 def drop_baseless(conn: Connection) -> int:
-    """Delete the candidates of which no journal row is left that they were made from. How many there were."""
+    """Delete the candidates of which a journal row is gone that they were made from: their words may be its words.
+    What the other rows suggest is found again. How many there were."""
     return conn.execute(
         """
-        delete from mem_lessons l where made_by = 'mining' and status = 'candidate' and not exists (
-            select from jsonb_array_elements(l.evidence -> 'tool_calls') row
-            join mem_tool_calls c on c.id = (row #>> '{}')::bigint
-        )
+        delete from mem_lessons l where made_by = 'mining' and status = 'candidate' and not coalesce((
+            select bool_and(c.id is not null) from jsonb_array_elements_text(l.evidence -> 'tool_calls') row (id)
+            left join mem_tool_calls c on c.id = row.id::bigint
+        ), false)
         """
     ).rowcount
 
@@ -41,7 +42,7 @@ def due(conn: Connection, *, quiet: timedelta, at_least: timedelta) -> list[int]
         select distinct s.project_id from mem_mining m
         join mem_tool_calls c on c.id > m.mined_to and c.success is false
         join mem_sessions s on s.id = c.session_id
-        where m.mined_at < now() - %(at_least)s
+        where coalesce(m.mined_at, '-infinity') < now() - %(at_least)s
             or not exists (select from mem_sessions where last_event_at > now() - %(quiet)s)
         order by s.project_id
         """,

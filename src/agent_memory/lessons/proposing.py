@@ -35,7 +35,7 @@ class Report:
     refused: list[str] = field(default_factory=list)
     """What the gate did not take, with its reason."""
     dropped: int = 0
-    """Candidates of which nothing is left in the journal."""
+    """Candidates that rested on rows that are gone."""
 
 
 def propose(
@@ -148,6 +148,7 @@ def evidence_of(candidate: Candidate) -> dict[str, Any]:
         "failures": len(candidate.steps),
         "episodes": candidate.episodes,
         "sessions": candidate.sessions,
+        "session_ids": sorted({step.session_id for step in candidate.steps}),  # forgetting one asks for them
         "tool_calls": sorted({*failed, *fixed}),
         "fixed_by": fixed,
         "prompts": candidate.prompts[-MOST_EVIDENCE:],

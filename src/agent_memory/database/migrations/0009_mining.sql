@@ -3,6 +3,6 @@
 create table mem_mining (
     only_one boolean primary key default true check (only_one),
     mined_to bigint not null default 0,          -- the last mem_tool_calls row that was there
-    mined_at timestamptz not null default '-infinity'
+    mined_at timestamptz                         -- null: never
 );
 insert into mem_mining default values;
