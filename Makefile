@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check lint types unit install bench bench-hook bench-ingest bench-redact bench-recall bench-recall-scale bench-mining down clean
+.PHONY: run test check lint types unit install bench bench-hook bench-ingest bench-redact bench-recall bench-recall-scale bench-mining bench-context down clean
 
 run: .venv/installed
 	@$(BIN)/agent-memory up --detach
@@ -43,7 +43,7 @@ down:
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
-bench: bench-hook bench-ingest bench-redact bench-recall bench-mining
+bench: bench-hook bench-ingest bench-redact bench-recall bench-mining bench-context
 
 bench-recall-scale: .venv/dev
 	$(BIN)/python -m bench.recall_scale $(SIZES)
