@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LONGEST = 9_000
 """Characters. Claude Code gives its model no more than 10,000 of one hook, and of more only a file's name."""
 ENOUGH = 0.8
-"""How certain a hit has to be to be shown at a prompt: see `relevance.certainty`. The lowest at which, on the development
+"""How certain a hit has to be to be shown at a prompt: see `relevance.certainty`. The lowest at which, on the dev
 half of bench/coding, nine hits in ten are labelled as evidence and no unanswerable question is shown anything
 (`make bench-context`); recall itself speaks at half of it."""
 PROMPT_CHARS = 1_500
