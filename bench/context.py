@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import socket
 import statistics
 import subprocess
@@ -25,6 +24,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from agent_memory import hook as recorder
 from agent_memory import paths, settings
@@ -214,19 +215,9 @@ def fill(conn: Connection) -> None:
         pass
     model = vectors.model_id(conn, recall_scale.Vectors())
     rows = conn.execute("select id, project_id from mem_observation_chunks order by id").fetchall()
-    recall_scale.copy(
-        conn,
-        "mem_chunk_vectors (model_id, chunk_id, project_id, embedding)",
-        (
-            (
-                model,
-                row["id"],
-                row["project_id"],
-                "[" + ",".join(f"{x:.5g}" for x in recall_scale.near_a_cluster()) + "]",
-            )
-            for row in rows
-        ),
-    )
+    columns = "mem_chunk_vectors (model_id, chunk_id, project_id, embedding)"
+    with conn.cursor().copy(f"copy {columns} from stdin (format binary)") as sink:
+        sink.write(b"PGCOPY\n\xff\r\n\0" + bytes(8) + recall_scale.binary(model, rows) + b"\xff\xff")
     conn.execute("delete from mem_embedding_queue")
     conn.commit()
     conn.autocommit = True
@@ -239,8 +230,8 @@ def fill(conn: Connection) -> None:
 
 
 def session(number: int) -> Iterator[Event]:
-    rng = random.Random(number)
-    session_id = str(uuid.UUID(int=rng.getrandbits(128)))
+    rng = np.random.default_rng(number)
+    session_id = str(uuid.UUID(bytes=rng.bytes(16)))
     at = recall_scale.START + timedelta(hours=3 * number)
 
     def event(body: Any, seconds: float, prompt_id: str | None = None) -> Event:
@@ -272,8 +263,9 @@ def session(number: int) -> Iterator[Event]:
     yield event(SessionEnd(reason="other"), 60 * TURNS)
 
 
-def words(rng: random.Random, count: int) -> str:
-    return " ".join(rng.choices(recall_scale.VOCABULARY, cum_weights=recall_scale._ZIPF, k=count))
+def words(rng: np.random.Generator, count: int) -> str:
+    places = np.searchsorted(recall_scale.ZIPF, rng.random(count) * recall_scale.ZIPF[-1])
+    return " ".join(recall_scale.VOCABULARY[places])
 
 
 if __name__ == "__main__":
