@@ -262,6 +262,29 @@ def test_notes_are_told_and_those_that_no_longer_hold_are_not(state: State, api:
     assert "floats" not in told
 
 
+def test_what_was_taken_back_is_not_told_as_if_it_held(state: State, api: TestClient) -> None:  # noqa: F811
+    session(state, "a", (LOGIN, ANSWER), (UPLOADS, "All 312 uploads are moved."))
+    start(api)
+    (row,) = injections(api)
+    number = next(item["observation_id"] for item in row["items"] if item["title"] == LOGIN)
+    assert (
+        api.patch(f"/api/observations/{number}", json={"valid_until": "2026-11-21T00:00:00Z"}).status_code
+        == 200
+    )
+    told = start(api)
+    assert UPLOADS in told
+    assert "LOGIN_TIMEOUT" not in told
+
+
+def test_what_was_forgotten_is_not_told(state: State, api: TestClient) -> None:  # noqa: F811
+    session(state, "a", (LOGIN, ANSWER))
+    start(api)
+    ((item,),) = (row["items"] for row in injections(api))
+    assert api.delete(f"/api/observations/{item['observation_id']}").is_success
+    assert start(api) == ""
+    assert all(row["items"] == [] for row in injections(api))
+
+
 def test_active_lessons_are_told_here_and_everywhere_where_they_are_global(
     state: State,  # noqa: F811
     api: TestClient,  # noqa: F811

@@ -31,6 +31,7 @@ def turn(
         "said_at": None if said is None else at + timedelta(seconds=50),
         "observation_id": None,
         "observation": None,
+        "holds": True,
     }
     return row | more
 

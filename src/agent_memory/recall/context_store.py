@@ -70,13 +70,14 @@ def turns(conn: Connection, sessions: Sequence[str], *, per_session: int) -> lis
     """The last turns of these sessions that a person began, in order of time.
 
     Columns: session_id, prompt_id, text, occurred_at, ended_at, end_error, calls (how many), last_call_at, said (the
-    agent's last message, its beginning and its end), said_at, observation_id, observation (its text).
+    agent's last message, its beginning and its end), said_at, observation_id, observation (its text), holds (nobody has
+    taken it back).
     """
     return conn.execute(
         f"""
         select p.session_id, p.id as prompt_id, left(p.text, {TEXT_CHARS}) as text, p.occurred_at, p.ended_at,
             p.end_error, made.calls, made.last_call_at, answer.said, answer.said_at,
-            o.id as observation_id, o.text as observation
+            o.id as observation_id, o.text as observation, (o.id is null or {_holds("o")}) as holds
         from unnest(%(sessions)s::text[]) session(id) cross join lateral (
             select p.* from mem_user_prompts p where p.session_id = session.id and {_TYPED}
             order by p.occurred_at desc, p.id desc limit %(per_session)s
@@ -122,11 +123,11 @@ def notes(
     """What was saved by hand or by an agent in this project and still holds, the latest first: id, title, text,
     occurred_at. Without those of the session `but`."""
     return conn.execute(
-        """
+        f"""
         select o.id, o.title, left(o.text, 1000) as text, o.occurred_at from mem_observations o
         where o.project_id = %(project)s and o.kind = 'note' and o.session_id is distinct from %(but)s
             and (%(since)s::timestamptz is null or o.created_at > %(since)s)
-            and not exists (select from mem_observations later where later.supersedes = o.id)
+            and {_holds("o")}
         order by o.occurred_at desc, o.id desc limit %(limit)s
         """,
         {"project": project_id, "but": but, "since": since, "limit": limit},
@@ -149,6 +150,15 @@ def last_active(conn: Connection, session_id: str) -> datetime | None:
     assert row is not None
     at: datetime | None = row["at"]
     return at
+
+
+def _holds(o: str) -> str:
+    """Whether an observation holds now, as SQL: it was neither retracted nor superseded."""
+    return (
+        f"(coalesce({o}.valid_from <= now(), true) and coalesce({o}.valid_until > now(), true) and not exists"
+        f" (select from mem_observations later where later.supersedes = {o}.id"
+        " and coalesce(later.valid_from <= now(), true)))"
+    )
 
 
 def _both_ends(text: str) -> str:

@@ -185,6 +185,8 @@ class _Turn:
     """Why the agent did not get to the end of it; empty where it did."""
     observation_id: int | None
     observation: str
+    holds: bool
+    """False: somebody has taken back what is remembered of it."""
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> _Turn:
@@ -199,6 +201,7 @@ class _Turn:
             cut=cut,
             observation_id=row["observation_id"],
             observation=row["observation"] or "",
+            holds=row["holds"],
         )
 
     @property
@@ -206,7 +209,9 @@ class _Turn:
         """Whether a line about it says something: what was asked, or what came of it."""
         if self.asked.startswith(("/", "!")) and not says_something(self.asked.partition(" ")[2]):
             return False
-        return bool(self.asked) and (says_something(self.asked) or says_something(self.came, 4))
+        return (
+            self.holds and bool(self.asked) and (says_something(self.asked) or says_something(self.came, 4))
+        )
 
     def line(self) -> str:
         """`#12 asked → what came of it`."""

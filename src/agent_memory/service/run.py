@@ -106,6 +106,10 @@ def serve(*, adopt: bool) -> None:
                 thread.start()
             try:
                 log.info("serving %s and %s", sockets.address(config), paths.service_socket())
+                if (
+                    config.agent_memory_prompt_context
+                ):  # the first prompt would not wait for the model to load
+                    threading.Thread(name="model", target=state.embedder, daemon=True).start()
                 board.open()
                 _answer(state, [tcp, unix])
             finally:
