@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     agent_memory_prompt_context: bool = False
     """Whether a session is shown at a prompt what certainly belongs to it. It costs every prompt up to 0.15 seconds."""
 
+    agent_memory_retention_days: int | None = Field(default=None, ge=1)
+    """Sessions older than this many days are let go, in projects that `agent-memory retention` says nothing of. None:
+    everything is kept."""
+    agent_memory_retention_mb: int | None = Field(default=None, ge=1)
+    """A project's oldest sessions are let go while it holds more than this many megabytes."""
+
     agent_memory_embedding_url: str | None = None
     """An OpenAI-compatible endpoint up to and without `/embeddings`, such as `http://127.0.0.1:1234/v1`.
     None: the model that comes with the installation."""

@@ -119,6 +119,7 @@ def bring_back(
     """
     from agent_memory.database import server
     from agent_memory.database.backup import archive, restore
+    from agent_memory.forgetting import carry
     from agent_memory.service import run
 
     backup = archive.find(name)
@@ -132,7 +133,7 @@ def bring_back(
     conninfo = server.conninfo(settings.load(), adopt=True)
     with archive.lock(), run.standing_still() as ran:
         done = restore.restore(
-            conninfo, backup, restore.nothing, lambda step: console.print(f"  {step} …", style="dim")
+            conninfo, backup, carry.carry, lambda step: console.print(f"  {step} …", style="dim")
         )
     console.print(f"Restored {backup.rows:,} rows of {backup.made_at.astimezone():%Y-%m-%d %H:%M}.")
     if done.migrations:

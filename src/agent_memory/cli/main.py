@@ -16,6 +16,7 @@ from agent_memory.cli import (
     lessons,
     memory,
     mining,
+    retention,
     service,
     setup,
 )
@@ -32,6 +33,7 @@ service.register(app)
 setup.register(app)
 memory.register(app)
 forgetting.register(app)
+retention.register(app)
 access.register(app)
 backup.register(app)
 doctor.register(app)

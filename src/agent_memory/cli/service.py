@@ -147,6 +147,12 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row("stored", " · ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in stored.items()))
     table.add_row("waiting", _waiting(report))
     table.add_row("backup", _backup(report["backup"]))
+    if (kept := report.get("retention")) and (kept["policies"] or kept["last_run"]):
+        last = kept["last_run"]
+        freed = (
+            f"last run {last['ran_at'][:16]}, {last['bytes'] / 2**20:.1f} MB freed" if last else "not run yet"
+        )
+        table.add_row("retention", f"{kept['policies']} set · {freed}")
     latest = sorted(report.get("projects", []), key=lambda p: p["last_event_at"] or "", reverse=True)
     for number, project in enumerate(latest[:PROJECTS_SHOWN]):
         where = plain(project["path"] or project["identity"])

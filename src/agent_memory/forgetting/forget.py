@@ -65,7 +65,7 @@ class Wanted:
             )
         if self.since and self.until and self.since >= self.until:
             raise AgentMemoryError("The time ends before it begins.", "Give since before until.", status=422)
-        if self.text is not None and len(folding.fold(self.text)) < passages.SHORTEST:
+        if self.text is not None and not passages.long_enough(folding.fold(self.text)):
             raise AgentMemoryError(
                 f"A text of less than {passages.SHORTEST} characters would be in nearly everything.",
                 "Give a longer passage, or ids.",
@@ -122,7 +122,7 @@ def _forget(conn: Connection, wanted: Wanted, *, by: str, at_most: int | None) -
     secret = tombstones.secret(conn, even_if_unused=True)
     assert secret is not None
     rows = Rows(secret)
-    lessons = _LessonsOf()
+    lessons = LessonsOf()
     match wanted.what:
         case "observations":
             _take_observations(conn, rows, wanted)
@@ -142,7 +142,7 @@ def _forget(conn: Connection, wanted: Wanted, *, by: str, at_most: int | None) -
             "Name them by id, or let the user do it: agent-memory forget.",
             status=409,
         )
-    counts, rebuilt = _delete(conn, rows, wanted, lessons)
+    counts, rebuilt = delete(conn, rows, wanted, lessons)
     told = {table: count for table, count in sorted(counts.items()) if count}
     number, at = tombstones.lay(conn, by=by, what=wanted.what, counts=told, keys=rows.keys)
     receipt = Receipt(
@@ -157,7 +157,9 @@ def _forget(conn: Connection, wanted: Wanted, *, by: str, at_most: int | None) -
 
 
 @dataclass(slots=True)
-class _LessonsOf:
+class LessonsOf:
+    """What becomes of lessons."""
+
     ids: set[int] = field(default_factory=set)
     """Lessons that go."""
     bare: set[int] = field(default_factory=set)
@@ -259,7 +261,7 @@ def _take_period(conn: Connection, rows: Rows, wanted: Wanted) -> None:
     rows.period(place, wanted.since, wanted.until)
 
 
-def _take_text(conn: Connection, rows: Rows, wanted: Wanted, lessons: _LessonsOf) -> None:
+def _take_text(conn: Connection, rows: Rows, wanted: Wanted, lessons: LessonsOf) -> None:
     passage = folding.fold(wanted.text or "")
     rows.keys.append(passages.passage_key(rows.secret, passage, wanted.project_id))
     values = {"project": wanted.project_id}
@@ -294,7 +296,11 @@ def _holds(value: Any, passage: str) -> bool:
     return isinstance(value, list) and any(_holds(part, passage) for part in value)
 
 
-def _delete(conn: Connection, rows: Rows, wanted: Wanted, lessons: _LessonsOf) -> tuple[Counter[str], int]:
+def delete(
+    conn: Connection, rows: Rows, wanted: Wanted = Wanted(), lessons: LessonsOf | None = None
+) -> tuple[Counter[str], int]:
+    """Delete what was gathered. How many rows went, by table, and how many turns were built again."""
+    lessons = lessons or LessonsOf()
     counts: Counter[str] = Counter()
     _lessons_of_sessions(conn, rows, wanted, lessons)
     touched = sorted(rows.touched - rows.turns)
@@ -339,13 +345,13 @@ def _still_there(conn: Connection, rows: Rows, wanted: Wanted) -> Counter[str]:
         return Counter()
     more = Rows(rows.secret)
     take_whole(conn, more, found)
-    counts = _delete(conn, more, Wanted(ids=tuple(row["id"] for row in found)), _LessonsOf())[0]
+    counts = delete(conn, more)[0]
     rows.keys += more.keys
     rows.observations |= more.observations
     return counts
 
 
-def _lessons_of_sessions(conn: Connection, rows: Rows, wanted: Wanted, lessons: _LessonsOf) -> None:
+def _lessons_of_sessions(conn: Connection, rows: Rows, wanted: Wanted, lessons: LessonsOf) -> None:
     """A candidate that was drawn from a forgotten session goes; a lesson that a person approved stays, bare."""
     if not rows.sessions:
         return

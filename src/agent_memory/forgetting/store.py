@@ -331,3 +331,165 @@ def tables_of(conn: Connection, tombstone_ids: Sequence[int]) -> list[tuple[str,
         (sorted(names),),
     )
     return [(row["name"], row["bytes"]) for row in sizes]
+
+
+def policies(conn: Connection) -> list[dict[str, Any]]:
+    """What is set: project_id (None: every project without a row of its own), name, days, megabytes, notes."""
+    return conn.execute(
+        "select r.project_id, p.name, r.days, r.megabytes, r.notes from mem_retention r"
+        " left join mem_projects p on p.id = r.project_id order by r.project_id nulls first"
+    ).fetchall()
+
+
+def set_policy(
+    conn: Connection, project_id: int | None, *, days: int | None, megabytes: int | None, notes: bool
+) -> None:
+    drop_policy(conn, project_id)
+    conn.execute(
+        "insert into mem_retention (project_id, days, megabytes, notes) values (%s, %s, %s, %s)",
+        (project_id, days, megabytes, notes),
+    )
+
+
+def drop_policy(conn: Connection, project_id: int | None) -> bool:
+    return bool(
+        conn.execute(
+            "delete from mem_retention where project_id is not distinct from %s", (project_id,)
+        ).rowcount
+    )
+
+
+def projects(conn: Connection) -> list[dict[str, Any]]:
+    return conn.execute("select id, name from mem_projects order by id").fetchall()
+
+
+def session_sizes(conn: Connection, project_id: int) -> list[dict[str, Any]]:
+    """id, last_event_at, rows and bytes of each of a project's sessions that has rows, the oldest first. Bytes are
+    those of the texts as they are stored, with what was made of them."""
+    return conn.execute(
+        """
+        select s.id, s.last_event_at, sum(part.rows)::bigint as rows, sum(part.bytes)::bigint as bytes
+        from mem_sessions s join (
+            select session_id, count(*) as rows, sum(100 + pg_column_size(text)) as bytes
+            from mem_user_prompts group by session_id
+            union all select session_id, count(*), sum(150 + coalesce(pg_column_size(tool_input), 0)
+                + coalesce(pg_column_size(output), 0) + coalesce(pg_column_size(error), 0))
+            from mem_tool_calls group by session_id
+            union all select session_id, count(*), sum(100 + pg_column_size(text))
+            from mem_assistant_messages group by session_id
+            union all select o.session_id, count(distinct o.id), sum(100 + coalesce(pg_column_size(c.text), 0)
+                + coalesce(pg_column_size(c.tsv), 0) + coalesce(pg_column_size(v.embedding), 0))
+            from mem_observations o left join mem_observation_chunks c on c.observation_id = o.id
+            left join mem_chunk_vectors v on v.chunk_id = c.id
+            where o.project_id = %(project)s and o.kind in ('turn', 'summary') and o.session_id is not null
+            group by o.session_id
+        ) part on part.session_id = s.id
+        where s.project_id = %(project)s group by s.id order by s.last_event_at
+        """,
+        {"project": project_id},
+    ).fetchall()
+
+
+def notes_before(conn: Connection, project_id: int, at: datetime) -> list[int]:
+    rows = conn.execute(
+        "select id from mem_observations where project_id = %s and kind not in ('turn', 'summary')"
+        " and occurred_at < %s",
+        (project_id, at),
+    )
+    return [row["id"] for row in rows]
+
+
+def retire(conn: Connection, sessions: Sequence[str]) -> dict[str, int]:
+    """Let go of sessions: their rows, and what was made of them. The session itself stays, marked with how far."""
+    made = [
+        row["id"]
+        for row in conn.execute(
+            "select id from mem_observations where session_id = any(%s) and kind in ('turn', 'summary')",
+            (list(sessions),),
+        )
+    ]
+    counts = delete_observations(conn, made)
+    for table in ("mem_observation_queue", "mem_user_prompts", "mem_tool_calls", "mem_assistant_messages"):
+        counts[table] = conn.execute(
+            f"delete from {table} where session_id = any(%s)", (list(sessions),)
+        ).rowcount
+    # An hour more: a session's file may tell the end of it a little later than its hooks did.
+    conn.execute(
+        "update mem_sessions set retired_until = last_event_at + interval '1 hour' where id = any(%s)",
+        (list(sessions),),
+    )
+    return counts
+
+
+def save_run(conn: Connection, counts: Mapping[str, int], bytes_: int) -> None:
+    conn.execute(
+        "insert into mem_retention_runs (counts, bytes) values (%s::jsonb, %s)", (json.dumps(counts), bytes_)
+    )
+
+
+def last_run(conn: Connection) -> dict[str, Any] | None:
+    """ran_at, counts and bytes of the last run of retention."""
+    return conn.execute(
+        "select ran_at, counts, bytes from mem_retention_runs order by id desc limit 1"
+    ).fetchone()
+
+
+def all_sessions(conn: Connection) -> list[str]:
+    return [row["id"] for row in conn.execute("select id from mem_sessions")]
+
+
+def all_identities(conn: Connection) -> dict[str, str]:
+    """The identity of each session's project."""
+    rows = conn.execute(
+        "select s.id, p.identity from mem_sessions s join mem_projects p on p.id = s.project_id"
+    )
+    return {row["id"]: row["identity"] for row in rows}
+
+
+def knows_tombstones(conn: Connection) -> bool:
+    row = conn.execute("select to_regclass('mem_tombstone_keys') is not null as known").fetchone()
+    return bool(row and row["known"])
+
+
+def copy_tombstones(old: Connection, new: Connection) -> None:
+    """The tombstones of `old` in the place of those of `new`, with the secret that they were made with."""
+    for table, columns in (
+        ("mem_tombstone_secret", "only_one, secret"),
+        ("mem_tombstones", "id, forgotten_at, forgotten_by, what, counts"),
+        ("mem_tombstone_keys", "tombstone_id, kind, key, project_id, length, beginning, since, until"),
+    ):
+        new.execute(f"delete from {table}")
+        overriding = " overriding system value" if table == "mem_tombstones" else ""
+        places = ", ".join(["%s"] * len(columns.split(",")))
+        with new.cursor() as cursor:
+            cursor.executemany(
+                f"insert into {table} ({columns}){overriding} values ({places})",
+                (
+                    [json.dumps(value) if isinstance(value, dict) else value for value in row.values()]
+                    for row in old.execute(f"select {columns} from {table}")
+                ),
+            )
+    new.execute(
+        "select setval(pg_get_serial_sequence('mem_tombstones', 'id'),"
+        " (select coalesce(max(id), 0) + 1 from mem_tombstones), false)"
+    )
+
+
+def copy_retired(old: Connection, new: Connection) -> None:
+    """How far retention has let go of sessions; what it has let go of since is let go of again."""
+    rows = old.execute(
+        "select id, retired_until from mem_sessions where retired_until is not null"
+    ).fetchall()
+    ids, until = [row["id"] for row in rows], [row["retired_until"] for row in rows]
+    again = new.execute(
+        "update mem_sessions s set last_event_at = s.last_event_at"
+        " from unnest(%s::text[], %s::timestamptz[]) as old (id, until)"
+        " where s.id = old.id and s.last_event_at <= old.until returning s.id",
+        (ids, until),
+    ).fetchall()
+    retire(new, [row["id"] for row in again])
+    new.execute(
+        "update mem_sessions s set retired_until = old.until"
+        " from unnest(%s::text[], %s::timestamptz[]) as old (id, until) where s.id = old.id",
+        (ids, until),
+    )

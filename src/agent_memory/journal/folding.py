@@ -76,6 +76,11 @@ def places(text: str) -> tuple[str, list[tuple[int, int]]]:
     return joined, parts
 
 
+def unspaced(text: str) -> bool:
+    """Whether it is in a script that puts no spaces between words."""
+    return all(map(_IN_UNSPACED.match, text))
+
+
 def _apart(text: str, at: int) -> bool:
     """Whether a word may begin or end at this place."""
     if at in (0, len(text)) or not (text[at - 1].isalnum() and text[at].isalnum()):

@@ -7,6 +7,7 @@ of what is new the forgotten texts: one that was forgotten whole, and each forgo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from agent_memory.database import Connection
@@ -58,7 +59,11 @@ class Forgotten:
         if not self._periods:
             return events
         places = self._places(events)
-        return [event for event in events if not self._in_period(event, places[event.session_id])]
+        return [
+            event
+            for event in events
+            if not self.in_period(event.session_id, places[event.session_id], event.occurred_at)
+        ]
 
     def sessions(self, ids: set[str]) -> set[str]:
         """Which of these sessions are forgotten."""
@@ -71,6 +76,25 @@ class Forgotten:
         known = tombstones.known(self._conn, [one for several in made for one in several])
         gone = {found for _, found, _ in known}
         return [event for event, several in zip(events, made, strict=True) if gone.isdisjoint(several)]
+
+    def rows(self, rows: Sequence[Mapping[str, Any]], kind: str) -> list[bool]:
+        """The same of rows that are stored: prompts, calls or messages, as `kind` says."""
+        made = []
+        for row in rows:
+            session, turn = row["session_id"], row["turn"]
+            several = keys(self._secret, "turn", session, turn) if turn else []
+            if kind == "call":
+                several += keys(self._secret, "call", session, row["tool_use_id"])
+            elif kind == "prompt":
+                several += keys(self._secret, "prompt", session, turn, bytes(row["text_sha"]))
+            else:
+                uuid = row["message_uuid"]
+                several += keys(self._secret, "message", session, uuid) if uuid else []
+                several += keys(self._secret, "said", session, turn, bytes(row["text_sha"]))
+            made.append(several)
+        known = tombstones.known(self._conn, [one for several in made for one in several])
+        gone = {found for _, found, _ in known}
+        return [not gone.isdisjoint(several) for several in made]
 
     def text(self, text: str, project_id: int) -> str:
         """`text` without the passages that are forgotten in this project."""
@@ -135,11 +159,11 @@ class Forgotten:
                 found[event.session_id] = projects.identify(event.cwd).key
         return {event.session_id: found.get(event.session_id, "") for event in events}
 
-    def _in_period(self, event: Event, project: str) -> bool:
-        places = (("",), ("project", project), ("session", event.session_id))
+    def in_period(self, session_id: str, project: str, at: datetime) -> bool:
+        """Whether a forgotten time holds for this session, in the project with this identity."""
+        places = (("",), ("project", project), ("session", session_id)) if self._periods else ()
         return any(
-            (one.since is None or one.since <= event.occurred_at)
-            and (one.until is None or event.occurred_at < one.until)
+            (one.since is None or one.since <= at) and (one.until is None or at < one.until)
             for place in places
             for one in self._periods.get(key(self._secret, "period", *place), ())
         )

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from agent_memory.journal import folding, tombstones
 from agent_memory.journal.tombstones import Key
 
-SHORTEST = 3
-"""Characters of a passage, folded. A shorter one would be in every text."""
+SHORTEST, SHORTEST_UNSPACED = 3, 2
+"""Characters of a passage, folded, and where words have no spaces between. A shorter one would be in every text."""
 _BEGINNING = 8
 CUT = "[forgotten]"
 
@@ -27,6 +27,11 @@ def passage_key(secret: bytes, passage: str, project_id: int | None) -> Key:
         length=len(passage),
         beginning=int(beginning),
     )
+
+
+def long_enough(passage: str) -> bool:
+    """Whether a folded passage says something."""
+    return len(passage) >= (SHORTEST_UNSPACED if folding.unspaced(passage) else SHORTEST)
 
 
 def without(text: str, secret: bytes, keys: Sequence[Key]) -> str:
@@ -53,7 +58,7 @@ def spans(folded: str, secret: bytes, keys: Sequence[Key]) -> list[tuple[int, in
     found: list[tuple[int, int]] = []
     lengths = {min(one.length or 0, _BEGINNING) for one in keys}
     for length in lengths:
-        if not SHORTEST <= length <= len(folded):
+        if not 0 < length <= len(folded):
             continue
         mine = [one for one in keys if min(one.length or 0, _BEGINNING) == length]
         hashes = _hashes(secret, folded, length)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent_memory import __version__
+from agent_memory.forgetting import retention
 from agent_memory.health import look, rules
 from agent_memory.service.state import State
 
@@ -17,9 +18,11 @@ def report(state: State) -> dict[str, Any]:
     """The answer of `GET /api/health`. `status` is `ok` exactly when `problems` is empty; `findings` say what to do."""
     uptime = time.monotonic() - state.started
     own: dict[str, Any] = {"uptime_s": uptime, "embedder_error": state.notes.get("embedder")}
+    kept: dict[str, Any] | None = None
     try:
         with state.pool.connection(timeout=2) as conn:
             own |= look.at_database(conn)
+            kept = retention.report(conn, state.settings)
         own["threads"] = tuple(name for name in THREADS if name in state.notes)
     except look.AWAY as error:
         own["database_error"] = type(error).__name__
@@ -38,5 +41,6 @@ def report(state: State) -> dict[str, Any]:
         if queue
         else {"pending": None, "failed": None, "oldest_s": None, "unembedded": None},
         "backup": {"newest": newest, "each_night": facts.backups.scheduled is not None},
+        "retention": kept,
         "worker": state.notes.get("worker_pid"),
     }

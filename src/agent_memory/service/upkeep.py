@@ -1,4 +1,5 @@
-"""What the service does by itself, now and then: clear the space of what was forgotten."""
+"""What the service does by itself, now and then: clear the space of what was forgotten, and, where it is set, let go of
+old sessions once a day."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import psycopg
 
 from agent_memory.database import server
 from agent_memory.errors import AgentMemoryError
-from agent_memory.forgetting import clean
+from agent_memory.forgetting import clean, retention
 from agent_memory.service.state import State
 
 EVERY = 30.0
@@ -20,10 +21,13 @@ log = logging.getLogger(__name__)
 
 def keep(state: State, conninfo: str, stopping: threading.Event) -> None:
     """Until the service stops."""
-    del state
     while not stopping.wait(EVERY):
         try:
             with server.connect(conninfo) as conn:
+                if retention.is_due(conn, state.settings):
+                    done = retention.run(conn, state.settings)
+                    log.info("retention let go of %d bytes: %s", done.bytes, done.counts)
+                conn.commit()
                 conn.autocommit = True
                 clean.clean(conn)
         except (psycopg.Error, AgentMemoryError) as error:

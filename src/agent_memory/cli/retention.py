@@ -1,0 +1,158 @@
+"""Retention on the command line: what is set, what would go, and letting it go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_memory import settings
+from agent_memory.cli import terminal
+from agent_memory.errors import AgentMemoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent_memory.database import Connection
+    from agent_memory.forgetting.retention import Due
+
+group = typer.Typer(
+    help="Let go of old sessions, by age and by size. Off until it is set; then the service does it daily.",
+    no_args_is_help=True,
+)
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--project", "-p", help="Only this project. Default: all that have no setting of their own."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="retention")
+
+
+@group.command()
+def show(*, as_json: terminal.AsJson = False) -> None:
+    """Say what is set, and what the last run did."""
+    from agent_memory.forgetting import retention, store
+
+    with terminal.database() as conn:
+        policies = retention.policies(conn, settings.load())
+        names = {row["id"]: row["name"] for row in store.projects(conn)}
+        last = store.last_run(conn)
+    if as_json:
+        terminal.print_json({"policies": policies, "last_run": last})
+        return
+    if not policies:
+        typer.echo("Nothing is set: everything is kept. Set it with: agent-memory retention set --days N")
+    for one in policies:
+        where = "every project" if one.project_id is None else f"{names[one.project_id]} (#{one.project_id})"
+        bounds = [f"{one.days} days"] if one.days else []
+        bounds += [f"{one.megabytes} MB"] if one.megabytes else []
+        kept = f"keeps {' and '.join(bounds)}" if bounds else "keeps everything"
+        typer.echo(f"{where}: {kept}{', notes too' if one.notes else ''}")
+    if last:
+        typer.echo(
+            f"Last run {last['ran_at'].astimezone():%Y-%m-%d %H:%M}: {_size(last['bytes'])} freed,"
+            f" {last['counts'].get('mem_sessions', 0):,} sessions."
+        )
+
+
+@group.command("set")
+def set_(
+    *,
+    days: Annotated[int | None, typer.Option(min=1, help="Sessions older than this go.")] = None,
+    megabytes: Annotated[
+        int | None, typer.Option("--mb", min=1, help="A project's oldest sessions go above this.")
+    ] = None,
+    project: Where = None,
+    notes: Annotated[bool, typer.Option("--notes", help="Saved notes go by their age, too.")] = False,
+) -> None:
+    """Set how much is kept. It changes nothing yet: it says what the next run, within a day, would let go. With neither
+    bound a project keeps everything."""
+    from agent_memory.forgetting import retention
+    from agent_memory.forgetting.retention import Policy
+
+    with terminal.database() as conn:
+        policy = Policy(project_id=_project(conn, project), days=days, megabytes=megabytes, notes=notes)
+        retention.change(conn, policy)
+        _audit(conn, "retention set")
+        _print_plan(retention.plan(conn, settings.load()))
+
+
+@group.command()
+def off(*, project: Where = None) -> None:
+    """Take a setting back."""
+    from agent_memory.forgetting import store
+
+    with terminal.database() as conn:
+        if not store.drop_policy(conn, _project(conn, project)):
+            raise AgentMemoryError("Nothing was set there.", "See: agent-memory retention show")
+        _audit(conn, "retention off")
+    typer.echo("Taken back.")
+
+
+@group.command()
+def plan(*, as_json: terminal.AsJson = False) -> None:
+    """Say what would go now, and how much that would free."""
+    from agent_memory.forgetting import retention
+
+    with terminal.database() as conn:
+        due = retention.plan(conn, settings.load())
+    if as_json:
+        terminal.print_json(due)
+    else:
+        _print_plan(due)
+
+
+@group.command()
+def run(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: terminal.AsJson = False,
+) -> None:
+    """Let go of what is due, now."""
+    from agent_memory.forgetting import retention
+
+    config = settings.load()
+    with terminal.database() as conn:
+        if not yes:
+            due = retention.plan(conn, config)
+            conn.commit()
+            _print_plan(due)
+            if not due:
+                return
+            if not typer.confirm("Let it go?", default=False, err=True):
+                raise AgentMemoryError("Nothing was let go.", "Answer y, or give --yes.")
+        done = retention.run(conn, config)
+        _audit(conn, "retention run")
+    if as_json:
+        terminal.print_json(done)
+    else:
+        typer.echo(f"Let go of {done.counts.get('mem_sessions', 0):,} sessions, {_size(done.bytes)}.")
+
+
+def _audit(conn: Connection, action: str) -> None:
+    from agent_memory.access import audit
+
+    audit.record(conn, settings.load(), who="cli", action=action, kind="admin")
+
+
+def _project(conn: Connection, argument: str | None) -> int | None:
+    return terminal.project(conn, argument) if argument else None
+
+
+def _print_plan(due: Sequence[Due]) -> None:
+    if not due:
+        typer.echo("Nothing would go.")
+    for one in due:
+        notes = f" and {len(one.notes):,} notes" if one.notes else ""
+        typer.echo(
+            f"{one.project} (#{one.project_id}): {len(one.sessions):,} sessions{notes}, {one.rows:,} rows,"
+            f" {_size(one.bytes)} would go; {_size(one.kept_bytes)} stay."
+        )
+
+
+def _size(bytes_: int) -> str:
+    return f"{bytes_ / (1 << 20):,.1f} MB"
