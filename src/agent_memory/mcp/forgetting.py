@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from mcp.server import MCPServer
 from mcp.types import CallToolResult
@@ -12,12 +12,13 @@ from pydantic import BaseModel, Field
 from agent_memory.access import audit
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
-from agent_memory.forgetting import forget as forgetting
-from agent_memory.forgetting.forget import Receipt, Wanted
 from agent_memory.mcp.memory import Memory
 from agent_memory.mcp.results import DESTROYS, result, told
 from agent_memory.observations import notes
 from agent_memory.recall import search as recalling
+
+if TYPE_CHECKING:
+    from agent_memory.forgetting.forget import Receipt
 
 MOST_FORGOTTEN = 20
 """Memories that an agent may forget at once. More is for the user's own hand."""
@@ -49,6 +50,10 @@ def register(mcp: MCPServer[None], memory: Memory) -> None:
         """Forget for good what the user wants to be gone: observations with what they were recorded from, or all that
         holds a passage. Use it only when the user asks for it. For what was true and is no longer, set
         no_longer_holds, or save what is true now with supersedes."""
+        # Here, since an agent waits for the server's start, and hardly ever forgets.
+        from agent_memory.forgetting import forget as forgetting
+        from agent_memory.forgetting.forget import Wanted
+
         wanted = Wanted(ids=tuple(ids or ()), text=text)
 
         def retract(conn: Connection, project: int) -> None:
