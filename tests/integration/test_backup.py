@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pwd
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from tests.conftest import new_database
+from tests.integration.test_database_safety import STRANGER, needs_root, strangers_folder
 from tests.integration.test_recall import HOUSE, embed_all, save
 
 from agent_memory import paths
@@ -28,6 +30,8 @@ from agent_memory.journal import projects
 from agent_memory.journal.projects import Identity
 from agent_memory.observations.embed import Embedder, LocalModel
 from agent_memory.recall import search
+
+__all__ = ["strangers_folder"]
 
 QUESTIONS = ("in which type do we store prices and their currency?", "two workers took one job", "413")
 
@@ -506,3 +510,37 @@ def test_what_is_to_go_is_told_by_kind_and_age() -> None:
     backups = [made(kind, days) for days in range(5) for kind in ("daily", "manual", "before-restore")]
     gone = [backup.name for backup in archive.surplus(backups)]
     assert gone == ["daily-3", "daily-4", "before-restore-3", "before-restore-4"]
+
+
+AS_ANOTHER = """
+import os, sys
+from agent_memory.database import embedded, migrate, server
+from agent_memory.database.backup import archive, fingerprint, make, restore
+uid = int(sys.argv[1])
+os.setgroups([]), os.setgid(uid), os.setuid(uid)
+url = embedded.ensure_running()
+with server.connect(url) as conn:
+    migrate.migrate(conn)
+    conn.execute("insert into mem_projects (identity, name) values ('path:/p', 'mine')")
+with archive.lock():
+    made = make.backup(url, "manual")
+    assert restore.verify(url, made).verify_problem is None
+    with server.connect(url) as conn:
+        conn.execute("delete from mem_projects")
+    restore.restore(url, made, restore.nothing, lambda step: None)
+with server.connect(url) as conn:
+    assert fingerprint.tables(conn) == made.tables
+    print(conn.execute("select name from mem_projects").fetchone())
+"""
+
+
+@needs_root
+def test_an_ordinary_user_backs_up_and_restores_as_root_does(strangers_folder: Path) -> None:
+    uid = pwd.getpwnam(STRANGER).pw_uid
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER, str(uid)], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "{'name': 'mine'}\n"
+    files = [path for path in (strangers_folder / "home/backups").rglob("*") if path.is_file()]
+    assert {(path.stat().st_uid, path.stat().st_mode & 0o777) for path in files} == {(uid, 0o600)}

@@ -13,6 +13,7 @@ from tests.integration.test_drain import payload
 from agent_memory import paths, settings
 from agent_memory.capture import spool
 from agent_memory.database import server
+from agent_memory.database.backup import archive
 from agent_memory.errors import AgentMemoryError
 from agent_memory.health import rules
 from agent_memory.observations import embed, worker
@@ -305,3 +306,17 @@ def test_a_memory_is_retracted_and_holds_again_over_rest(api: TestClient) -> Non
     assert api.patch("/api/observations/99999", json=change).status_code == 404
     backwards = {"valid_from": "2026-05-01T00:00:00Z", "valid_until": "2026-04-01T00:00:00Z"}
     assert api.patch(f"/api/observations/{number}", json=backwards).status_code == 422
+
+
+def test_backups_are_made_listed_and_proven_over_rest(api: TestClient) -> None:
+    made = api.post("/api/admin/backups")
+    assert made.status_code == 201, made.text
+    name = made.json()["name"]
+    assert [item["name"] for item in api.get("/api/admin/backups").json()["items"]] == [name]
+    tried = api.post(f"/api/admin/backups/{name}/verify").json()
+    assert tried["verified_at"] is not None
+    assert tried["verify_problem"] is None
+    assert api.post("/api/admin/backups/none/verify").status_code == 404
+    with archive.lock():
+        assert api.post("/api/admin/backups").status_code == 409
+    assert api.get("/api/health").json()["backup"]["newest"]

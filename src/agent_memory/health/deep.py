@@ -110,6 +110,8 @@ def _coverage(conn: Connection, facts: Facts) -> Coverage:
 def _too_open() -> tuple[Path, ...]:
     """What of the home others can read or write. A home that is closed closes all that is in it."""
     home = paths.home()
+    if home.exists() and not home.stat().st_mode & 0o077:
+        return ()
     inside = (
         *(paths.config_file(), paths.env_file(), paths.token(), paths.service_socket(), paths.spool()),
         *(paths.spool_new(), paths.spool_tmp(), paths.spool_bad(), paths.backups(), paths.logs()),

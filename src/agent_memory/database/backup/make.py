@@ -12,7 +12,7 @@ from typing import Any
 
 from agent_memory import __version__, paths
 from agent_memory.database import Connection, server
-from agent_memory.database.backup import archive, fingerprint, programs
+from agent_memory.database.backup import archive, fingerprint, programs, scratch
 from agent_memory.database.backup.archive import Backup, Kind
 from agent_memory.errors import AgentMemoryError
 
@@ -28,6 +28,7 @@ def backup(conninfo: str, kind: Kind) -> Backup:
     draft = Path(tempfile.mkdtemp(prefix=archive.DRAFT, dir=paths.backups()))
     try:
         with server.connect(conninfo) as conn:
+            scratch.clear(conninfo, conn.info.dbname)
             _write(conn, conninfo, kind, made_at, draft)
         target = _free_name(made_at, kind)
         draft.rename(target)

@@ -164,8 +164,8 @@ def _standing_still(conninfo: str) -> Iterator[tuple[Connection, int | None]]:
 def _restored(conninfo: str, backup: Backup, database: str) -> Iterator[str]:
     """The name of a new database with the backup's contents, compared with its manifest; dropped at the end unless it
     has another name then."""
+    scratch.clear(conninfo, database)
     with scratch.administration(conninfo) as admin:
-        scratch.clear(admin, database)
         name = scratch.create(admin, database)
     try:
         target = make_conninfo(conninfo, dbname=name)

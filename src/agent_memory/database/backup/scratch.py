@@ -68,8 +68,14 @@ def drop(admin: Connection, name: str) -> None:
     admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
-def clear(admin: Connection, database: str) -> None:
-    """Remove what killed processes left behind. The caller holds `archive.lock`; what is in use is another home's."""
+def clear(conninfo: str, database: str) -> None:
+    """Remove what killed processes left beside this database, as far as possible. The caller holds `archive.lock`; what
+    is in use is another home's."""
+    with contextlib.suppress(AgentMemoryError, psycopg.Error), administration(conninfo) as admin:
+        _clear(admin, database)
+
+
+def _clear(admin: Connection, database: str) -> None:
     ours = re.compile(re.escape(database[:40] + MARK) + "[0-9a-f]{8}")
     for row in admin.execute("select datname from pg_database").fetchall():
         if ours.fullmatch(row["datname"]):

@@ -1,4 +1,4 @@
-"""Administration: tokens and the audit log. Takes the scope admin, whichever the method."""
+"""Administration: tokens, the audit log, backups. Takes the scope admin, whichever the method."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel
 
 from agent_memory.access import audit, tokens
+from agent_memory.database.backup import archive, make, restore
 from agent_memory.service.auth import By
-from agent_memory.service.state import Database
+from agent_memory.service.state import Database, Service
 
 router = APIRouter(prefix="/admin")
 
@@ -51,3 +52,30 @@ def audit_log(
     """Who changed what, the newest first."""
     rows = audit.read(conn, before=cursor, limit=limit)
     return {"items": rows, "next_cursor": rows[-1]["id"] if len(rows) == limit else None}
+
+
+@router.get("/backups")
+def list_backups() -> dict[str, Any]:
+    """The backups, the newest first. None is brought back over REST: the service has to stand still for that."""
+    return {"items": [archive.manifest(backup) for backup in archive.every()], "next_cursor": None}
+
+
+@router.post("/backups", status_code=201)
+def make_backup(state: Service) -> dict[str, Any]:
+    """Make a manual backup, and answer when it is whole."""
+    with archive.lock():
+        made = make.backup(_conninfo(state), "manual")
+        archive.prune()
+    return archive.manifest(made)
+
+
+@router.post("/backups/{name}/verify")
+def verify_backup(name: str, state: Service) -> dict[str, Any]:
+    """Restore it into a scratch database and compare; `verify_problem` says what is wrong with it."""
+    with archive.lock():
+        return archive.manifest(restore.verify(_conninfo(state), archive.find(name)))
+
+
+def _conninfo(state: Service) -> str:
+    known = state.pool.conninfo
+    return known if isinstance(known, str) else known()
