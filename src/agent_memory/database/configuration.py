@@ -23,7 +23,7 @@ ident_file = {ident_file}
 # One person's machine: few connections, little memory, few processes.
 # fsync and synchronous_commit stay on, as Postgres has them.
 max_connections = 50
-shared_buffers = 128MB
+shared_buffers = {shared_buffers}MB
 maintenance_work_mem = 128MB
 min_wal_size = 32MB
 max_wal_size = 512MB
@@ -48,7 +48,10 @@ def write(place: Place) -> None:
     hba_file, ident_file = place.folder / "pg_hba.conf", place.folder / "pg_ident.conf"
     owner = "root" if placement.is_root() else place.user
     settings = SETTINGS.format(
-        socket_folder=_quoted(place.socket_folder), hba_file=_quoted(hba_file), ident_file=_quoted(ident_file)
+        socket_folder=_quoted(place.socket_folder),
+        hba_file=_quoted(hba_file),
+        ident_file=_quoted(ident_file),
+        shared_buffers=_shared_buffers(),
     )
     contents = {
         hba_file: "local all all peer map=owner\n",
@@ -63,6 +66,17 @@ def write(place: Place) -> None:
             os.chown(draft, 0, place.gid)
             draft.chmod(0o640)
         draft.rename(file)
+
+
+def _shared_buffers() -> int:
+    """MB that pages of the database may take: a sixteenth of the machine's memory, within 128 MB and 1 GB.
+
+    Only what was read takes memory, so a small database never has more than its size. A walk through the vectors'
+    index touches 2,000 pages; at 100,000 vectors it takes half of the CPU when they are all here (6 ms for 13).
+    """
+    import psutil
+
+    return max(128, min(1024, psutil.virtual_memory().total // 16 // 2**20))
 
 
 def _quoted(path: Path) -> str:

@@ -7,7 +7,7 @@ shapes, with measurements: docs/decisions/0004-recall-legs-and-fusion.md.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -265,10 +265,10 @@ def _standing(
         left join standing on true
         """,
         {
-            "segments": [ids[segment] for segment in segments],
-            "positions": positions,
+            "segments": _array(ids[segment] for segment in segments),
+            "positions": _array(positions),
             "places": len(places),
-            "waiting": list(waiting),
+            "waiting": _array(waiting),
             "unread": list(unread),
             "project": project_id,
             "ids": ids,
@@ -278,6 +278,11 @@ def _standing(
     if rows[0]["standing"] < len(ids):
         return None
     return [row for row in rows if row["number"] is not None]
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """Integers as Postgres writes them: psycopg takes ten times as long for each."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def model(conn: Connection, name: str) -> dict[str, Any] | None:
@@ -332,7 +337,7 @@ def vector_leg(
             "vector": "[" + ",".join(map(repr, vector)) + "]",
             "project": project_id,
             "limit": limit,
-            "also": list(also),
+            "also": _array(also),
             **filters.values(),
         },
         prepare=False,
@@ -467,9 +472,9 @@ def positions(
         union all
         select c.id, word.lexeme, word.positions from mem_observation_chunks c cross join lateral
             unnest(ts_filter(setweight(c.tsv, 'A', (select array_agg(lexeme) from asked)), '{a}')) word
-        where c.id = any(%(chunks)s) and c.project_id = %(project)s
+        where c.id = any(%(chunks)s::bigint[]) and c.project_id = %(project)s
         """,
-        {"words": words, "chunks": list(chunk_ids), "project": project_id},
+        {"words": words, "chunks": _array(chunk_ids), "project": project_id},
     ).fetchall()
     found: dict[int, dict[str, list[int]]] = {}
     for row in rows:
