@@ -88,21 +88,28 @@ def measure(console: Console, size: int) -> None:
     with server.connect(conninfo) as conn:
         migrate(conn)
         large, small = fill(console, conn, size)
-        console.print(sizes(conn))
-        table = Table(title=f"{size:,} chunks, load {os.getloadavg()[0]:.1f}", title_justify="left")
-        for column in ("project", "what", "p50 ms", "p95 ms", "CPU ms"):
-            table.add_column(column, justify="right" if "ms" in column else "left")
-        for project, steps in ((large, all_steps(conn, large)), (small, recalls(conn, small))):
-            for what, work in steps.items():
-                table.add_row(f"{chunks(conn, project):,} chunks", what, *measured(conn, work))
-            table.add_section()
-        console.print(table)
-        console.print(f"HNSW finds {overlap(conn, large):.3f} of the exact 200 nearest; exact takes", end=" ")
-        console.print(
-            "{} / {} ms, {} ms of CPU".format(*measured(conn, exact(conn, large), windows=1, queries=5))
-        )
-        console.print(writing(conn, large))
+        report(console, conn, large, small)
     console.print(f"first recall of a cold server: {cold(large):.0f} ms")
+
+
+def report(console: Console, conn: Connection, large: int, small: int) -> None:
+    console.print(sizes(conn))
+    table = Table(
+        title=f"{chunks(conn, large):,} chunks, load {os.getloadavg()[0]:.1f}", title_justify="left"
+    )
+    for column in ("project", "what", "p50 ms", "p95 ms", "CPU ms"):
+        table.add_column(column, justify="right" if "ms" in column else "left")
+    for project, steps in ((large, all_steps(conn, large)), (small, recalls(conn, small))):
+        for what, work in steps.items():
+            table.add_row(f"{chunks(conn, project):,} chunks", what, *measured(conn, work))
+        table.add_section()
+    console.print(table)
+    p50, p95, cpu = measured(conn, exact(conn, large), windows=1, queries=5)
+    console.print(
+        f"HNSW finds {overlap(conn, large):.3f} of the exact {search.DEPTH} nearest;"
+        f" exact takes {p50} ms (p95 {p95}), {cpu} of CPU"
+    )
+    console.print(writing(conn, large))
 
 
 def vocabulary() -> list[str]:
@@ -273,6 +280,7 @@ def recalls(conn: Connection, project: int) -> dict[str, Callable[[], object]]:
         "recall, questions": recall(question, Vectors()),
         "recall, very common words": recall(common_words, Vectors()),
         "recall, a pasted log": recall(pasted_log, Vectors()),
+        "recall, names of code": recall(name_of_code, Vectors()),
         "recall, questions, with its embedding": recall(question, embedding),
     }
 
