@@ -17,6 +17,8 @@ from agent_memory.recall import bm25
 
 MAX_TERMS = 48
 """Words of a query that count, the rarest first: a pasted log file is a query, too."""
+MAX_ASKED = 500
+"""Words of a query that are looked up, the first ones: each takes 2 µs in each of up to 70 segments."""
 MAX_POSTINGS = 2_000_000
 """Entries of lists that a query may read, at about 10 ns each. Words beyond, the most common ones, still
 score, but bring no chunk in."""
@@ -94,6 +96,7 @@ def terms(conn: Connection, words: str, *, project_id: int) -> Terms:
             """
             with asked as materialized (
                 select lexeme collate "C" as lexeme from unnest(to_tsvector('english', %(words)s))
+                order by positions[1] limit %(max_asked)s
             ), segment as materialized (
                 select id, chunks, words, lengths from mem_word_segments where project_id = %(project)s
             ), waiting as materialized (
@@ -135,6 +138,7 @@ def terms(conn: Connection, words: str, *, project_id: int) -> Terms:
             {
                 "words": words,
                 "project": project_id,
+                "max_asked": MAX_ASKED,
                 "max_terms": MAX_TERMS,
                 "max_postings": MAX_POSTINGS,
             },
