@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from agent_memory import settings
 from agent_memory.capture import backfill
@@ -30,7 +29,7 @@ from agent_memory.database import Connection, migrate, server
 from agent_memory.journal import projects
 from agent_memory.journal.event import Event, Prompt, ToolCall
 from agent_memory.journal.ingest import ingest
-from agent_memory.lessons import moment, sessions
+from agent_memory.lessons import moment, proposing, sessions, wording
 from agent_memory.lessons.mining import Candidate, Estimate, mine
 from agent_memory.lessons.trigger import matches
 from bench.home import scratch_home
@@ -188,48 +187,51 @@ def score(cases: Sequence[Case], found: dict[str, list[Candidate]], console: Con
 def real(conn: Connection, folder: Path, console: Console) -> None:
     """Print what real session files give."""
     report = backfill.backfill(conn, backfill.find([folder]), settings.load(), lambda _: None)
+    _together(conn, folder)
     conn.commit()
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for name in (
-        "rule",
-        "failures",
-        "sessions",
-        "held out: right",
-        "wrong",
-        "of calls",
-        "all: right",
-        "wrong ",
-        "of calls ",
-    ):
-        table.add_column(name, justify="left" if name == "rule" else "right", overflow="fold")
     candidates: list[Candidate] = []
     calls = failures = 0
     took = 0.0
     for row in conn.execute("select id from mem_projects order by id").fetchall():
         began = time.perf_counter()
         history = sessions.load(conn, row["id"])
-        found = mine(history).candidates if history else []
+        candidates += mine(history).candidates if history else []
         took += time.perf_counter() - began
         calls += sum(len(session.steps) for session in history)
         failures += sum(step.call.success is False for session in history for step in session.steps)
-        candidates += found
-    for one in candidates:
-        held, whole = one.held_out, one.whole
-        table.add_row(
-            one.rule,
-            str(len(one.steps)),
-            str(one.sessions),
-            *map(str, (held.right, held.wrong, held.calls)),
-            *map(str, (whole.right, whole.wrong, whole.calls)),
-        )
     console.print(f"{report.files} session files, {calls} calls, {failures} failed; mined in {took:.2f} s")
-    console.print(table)
+    for one in candidates:
+        console.print(f"  {one.rule}", markup=False, soft_wrap=True)
+        for line in wording.basis(proposing.evidence_of(one), proposing.estimate_of(one.held_out, one.whole)):
+            console.print(f"      {line}", markup=False, soft_wrap=True)
     held = sum((one.held_out for one in candidates), Estimate())
-    console.print(
-        f"{len(candidates)} candidates; on held-out sessions they would have spoken before {held.right} calls that"
-        f" failed so and {held.wrong} that succeeded: {_of(held.precision)} precision,"
-        f" {1000 * held.wrong / calls if calls else 0:.1f} false fires per 1,000 calls"
-    )
+    whole = sum((one.whole for one in candidates), Estimate())
+    for name, fared in (("held-out sessions", held), ("all sessions", whole)):
+        rate = 1000 * fared.wrong / fared.calls if fared.calls else 0.0
+        console.print(
+            f"  {len(candidates)} candidates on {name}: precision {_of(fared.precision)} ({fared.right} right,"
+            f" {fared.wrong} wrong), {rate:.1f} false fires per 1,000 calls ({fared.calls})"
+        )
+
+
+def _together(conn: Connection, folder: Path) -> None:
+    """Make one project of the sessions that lie in one folder of `folder`: its worktrees' folders, which tell that
+    otherwise, are not on this machine."""
+    known = {row["id"] for row in conn.execute("select id from mem_sessions")}
+    groups: dict[str, set[str]] = {}
+    for file in folder.rglob("*.jsonl"):
+        first, *parts = file.relative_to(folder).with_suffix("").parts
+        groups.setdefault(first, set()).update(known & set(parts))
+    for row in conn.execute("select id, transcript_path from mem_sessions where transcript_path is not null"):
+        file = Path(row["transcript_path"])
+        if file.is_relative_to(folder):
+            groups[file.relative_to(folder).parts[0]].add(row["id"])
+    for together in groups.values():
+        conn.execute(
+            "update mem_sessions set project_id = (select min(project_id) from mem_sessions where id = any(%s))"
+            " where id = any(%s)",
+            (list(together), list(together)),
+        )
 
 
 def _of(share: float | None) -> str:
@@ -238,19 +240,17 @@ def _of(share: float | None) -> str:
 
 def main() -> None:
     console = Console(highlight=False)
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else REAL
     for name in ("dev", "test"):
         with scratch_home(), server.connect(server.conninfo(settings.load())) as conn:
             migrate.migrate(conn)
             cases = read(HISTORIES / f"{name}.txt")
-            if name != "test" or "--dev" not in sys.argv:
-                console.print(f"Made-up histories, {name}: {len(cases)}")
-                score(cases, replay(conn, cases), console)
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1] != "--dev" else REAL
-    if "--dev" in sys.argv:
-        return
+            console.print(f"Made-up histories, {name}: {len(cases)}")
+            score(cases, replay(conn, cases), console)
     if not folder.exists():
         console.print(f"NOT REPLAYED: no session files at {folder}")
         return
+    console.print(f"Session files in {folder}")
     with scratch_home(), server.connect(server.conninfo(settings.load())) as conn:
         migrate.migrate(conn)
         real(conn, folder, console)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from agent_memory.lessons.history import ABSENT, INVOCATION, Episode, Step, asks_for_help
+from agent_memory.lessons.history import ABSENT, INVOCATION, NO_SUCH, Episode, Step, asks_for_help
 from agent_memory.lessons.signature import Signature
 from agent_memory.observations import commands
 from agent_memory.observations.calls import writes
@@ -30,27 +30,35 @@ class Change:
     """The words of the call that worked up to the last one that changed; or the commands that were run first."""
     gone: tuple[str, ...] = ()
     """The words that the fix left out or replaced."""
+    put: tuple[str, ...] = ()
+    """The words that the fix put in."""
+    sure: bool = field(default=True, compare=False)
+    """False: it may have been something else that mended it, unless the same change mends it again."""
 
 
 def change(episode: Episode) -> Change | None:
     """None: the fix tells nothing about the call, as after an edit of the code."""
     fix, failed = episode.fix, episode.failures[-1]
-    invocation = bool(INVOCATION.search(episode.signature.error))
+    if failed.run is None or not failed.call.command:
+        return _given(failed, fix) if fix else Change("never")
+    head = failed.run.words[: 1 + failed.run.key.count(" ")]
     if fix is None:
-        return Change("never", _words(failed.run.text)[:2] if failed.run else ())
-    if not failed.call.command or not fix.call.command or failed.run is None:
-        return _given(failed, fix) if not failed.call.command else None
+        return None if failed.about_code else Change("never", head)
+    if not fix.call.command:
+        return None
     edited = any(writes(step.call) and step.ok for step in episode.between)
     differs = _instead(failed, fix, failed.run, episode.signature)
-    if differs and (invocation or not edited):
-        return differs
+    if differs and (not edited or INVOCATION.search(episode.signature.error)):
+        return replace(differs, sure=not edited and not failed.about_code)
+    if failed.about_code:
+        return None
     first = _first(episode.between, failed.run.key)
     if edited:
         # The edits may have mended it; a command counts only where the error itself speaks of it.
         said = set(re.findall(r"[\w.-]+", (failed.call.error or failed.call.output or "").lower()))
         first = tuple(command for command in first if command.split()[-1].lower() in said)
     if first and (edited or not differs):
-        return Change("first", _words(failed.run.text)[:2], first)
+        return Change("first", head, first)
     return None
 
 
@@ -75,38 +83,36 @@ def _instead(failed: Step, fix: Step, run: Run, failed_with: Signature) -> Chang
     best: tuple[int, Change] | None = None
     context = _context(failed.call.command, run)
     absent = bool(ABSENT.match(failed_with.error))
+    shared = set(run.words if NO_SUCH.search(failed_with.error) else run.words[1:])
     least = 1 if absent else 1 + run.key.count(" ")
     for good in commands.runs(fix.call.command):
-        if (
-            not good.key
-            or asks_for_help(good)
-            or (good.key != run.key and not set(run.words[1:]) & set(good.words))
-        ):
+        if not good.key or asks_for_help(good) or (good.key != run.key and not shared & set(good.words)):
             continue
         after = _words(good.text)
         head = _common(before, after)
         tail = _common(before[head:][::-1], after[head:][::-1])
         gone, come = before[head : len(before) - tail], after[head : len(after) - tail]
         added = [part for part in _context(fix.call.command, good) if part not in context]
-        if not (added or _matters(gone, come, at_program=head < least) or (absent and gone)):
+        if not (added or _matters(gone, come, at_program=head < least, inside=tail > 0) or (absent and gone)):
             continue
         place = tuple(word for part in added for word in (*part.split(), "&&"))
         # Up to the last word that changed, and never less than the program and its subcommand.
         rest = min(tail, max(len(before) - least, 0))
         until = max(len(after) - rest, 1 + good.key.count(" "))
-        found = Change("instead", before[: len(before) - rest], (*place, *after[:until]), gone)
+        named = before[:1] if absent else before[: len(before) - rest]
+        found = Change("instead", named, (*place, *after[:until]), gone, (*place, *come))
         if best is None or len(gone) + len(come) < best[0]:
             best = (len(gone) + len(come), found)
     return best[1] if best else None
 
 
-def _matters(gone: Sequence[str], come: Sequence[str], *, at_program: bool) -> bool:
+def _matters(gone: Sequence[str], come: Sequence[str], *, at_program: bool, inside: bool) -> bool:
     """Whether words that changed are part of how the program is called, and not only of what it was called for."""
     if not gone and not come:
         return False
     if any(word.startswith("-") or _ASSIGNED.match(word) for word in (*gone, *come)):
         return True
-    return at_program and bool(come)
+    return bool(come) and (at_program or (inside and not gone))
 
 
 def _context(command: str, run: Run) -> list[str]:

@@ -106,7 +106,7 @@ def _shared(found: Sequence[Run], skip: int) -> list[str]:
 
 def _of_files(steps: Sequence[Step], roots: Sequence[str]) -> list[Trigger]:
     paths = list(dict.fromkeys(relative(step.call.path or "", roots) for step in steps))
-    tools = tuple(sorted({step.call.tool for step in steps}))
+    tools = tuple(sorted({*EDITS, *(step.call.tool for step in steps)}))
     found = [Trigger(tools=tools, files=tuple(paths[:20]))]
     folders = {path.rpartition("/")[0] for path in paths}
     endings = {path.rpartition(".")[2] for path in paths}

@@ -16,7 +16,7 @@ from agent_memory.observations.commands import Run
 from agent_memory.observations.failures import REFUSED, refusal, says_nothing
 
 INVOCATION = re.compile(
-    r"command not found|not recognized as|No module named|Cannot find module|Missing script|[Uu]sage:"
+    r"command not found|(?m:: not found$)|not recognized as|No module named|Cannot find module|Missing script|[Uu]sage:"
     r"|(?i:unknown|unrecognized|unrecognised|invalid|illegal|unexpected|ambiguous|unsupported)"
     r" (?:option|flag|command|sub-?command|argument|shorthand|switch|task|recipe|target|choice)"
     r"|no such (?:option|command|service|sub-?command)|was replaced by|is not a \S+ command|No rule to make target"
@@ -38,6 +38,12 @@ _PASSING = re.compile(
 
 ABSENT = re.compile(r"command not found: (\S+)$")
 """The signature of a program that is not installed."""
+
+NO_SUCH = re.compile(
+    r"Missing script|No rule to make target|is not a \S+ command|(?i:unknown|unrecognized|no such)"
+    r" (?i:sub-?command|command|task|recipe|target|script)"
+)
+"""A subcommand, a script or a target that there is not."""
 
 _SWALLOWING = re.compile(r"^(?:head|tail|grep|cat|tee|less|sort|uniq|jq|wc|sed|awk)$")
 _SWALLOWED = re.compile(
@@ -63,13 +69,17 @@ class Step:
     run: Run | None = field(init=False, default=None)
     """Of a command that failed, the program that did."""
     ok: bool = field(init=False)
+    about_code: bool = field(init=False, default=False)
+    """A test that fails, a build that breaks: most likely the code is wrong, and not the call."""
 
     def __post_init__(self) -> None:
         self.ok = self.call.success is True
         if not _is_looked_at(self.call):
             return
         if self.call.success is False:
-            self._fail(None if says_nothing(self.call) else signature(self.call))
+            self._fail(
+                None if says_nothing(self.call) and not _was_called_wrong(self.call) else signature(self.call)
+            )
         elif self.ok and _swallows(self.call):
             self.ok = False
             self._fail(signature(self.call))
@@ -78,8 +88,9 @@ class Step:
         if found is None or (_PASSING.search(found.error) and not ABSENT.match(found.error)):
             return
         run = culprit(self.call.command, found.error) if self.call.command else None
-        if self.call.command and (run is None or (_is_about_code(run, found))):
+        if self.call.command and (run is None or (_is_inline(run) and not INVOCATION.search(found.error))):
             return
+        self.about_code = run is not None and commands.checks(run.key) and not INVOCATION.search(found.error)
         self.failure, self.run = found, run
 
     @property
@@ -87,7 +98,7 @@ class Step:
         """What it was done to: two calls of one target are tries of the same thing."""
         if self.call.command:
             return self.run.key if self.run else commands.key_of(self.call.command)
-        return f"{self.call.tool} {self.call.path or ''}" if writes(self.call) else self.call.tool
+        return f"edit {self.call.path or ''}" if writes(self.call) else self.call.tool
 
     @property
     def moment(self) -> Moment:
@@ -176,14 +187,14 @@ def _episodes(steps: Sequence[Step]) -> list[Episode]:
 def _settle(episode: Episode, steps: Sequence[Step], last: int, place: int | None) -> None:
     """Write down what fixed an episode: the same program in `place`, or another one right after the failure where
     the program itself is missing or the same program never worked."""
-    absent = bool(ABSENT.match(episode.signature.error))
-    if place is None or absent:
+    error = episode.signature.error
+    if place is None or ABSENT.match(error):
         failed = steps[last]
         other = next(
             (
                 n
                 for n in range(last + 1, min(last + 1 + _AT_ONCE, len(steps)))
-                if _stands_in(steps[n], failed)
+                if _stands_in(steps[n], failed, error)
             ),
             None,
         )
@@ -205,19 +216,27 @@ def asks_for_help(run: Run) -> bool:
     return bool({"--help", "help", "--version"} & set(run.words)) or run.words[-1:] == ("-h",)
 
 
-def _stands_in(step: Step, failed: Step) -> bool:
-    """Whether a call that worked did with another program what a failed one was to do: it takes the same words."""
+def _stands_in(step: Step, failed: Step, error: str) -> bool:
+    """Whether a call that worked did in another way what a failed one was to do: another program takes the same words,
+    or the same program another subcommand where there was none of that name."""
     if not step.ok or not step.call.command or failed.run is None:
         return False
+    program = failed.run.words[0]
     wanted = {word for word in failed.run.words[1:] if len(word) > 1}
-    return any(
-        wanted
-        and run.words
-        and run.words[0] != failed.run.words[0]
-        and 2 * len(wanted & set(run.words)) >= len({w for w in wanted if not w.startswith("-")} or wanted)
-        and bool({w for w in wanted if not w.startswith("-")} & set(run.words))
-        for run in commands.runs(step.call.command)
-    )
+    named = {word for word in wanted if not word.startswith("-")}
+    for run in commands.runs(step.call.command):
+        if not run.key or not run.words:
+            continue
+        if run.words[0] == program:
+            if (
+                NO_SUCH.search(error)
+                and run.key != failed.run.key
+                and run.key.count(" ") == failed.run.key.count(" ")
+            ):
+                return True
+        elif named & set(run.words) and 2 * len(wanted & set(run.words)) >= len(named):
+            return True
+    return False
 
 
 def _is_looked_at(call: Call) -> bool:
@@ -228,12 +247,15 @@ def _is_looked_at(call: Call) -> bool:
     return bool(call.command) or writes(call) or call.tool.startswith("mcp__")
 
 
-def _is_about_code(run: Run, failure: Signature) -> bool:
-    """A test that fails, a build that breaks, a throw-away script: what is wrong there is the code, not the call."""
-    inline = run.key.split(" ")[0].startswith(("python", "node", "ruby", "perl", "deno", "bun")) and bool(
-        _INLINE & set(run.words[1:2])
-    )
-    return (inline or commands.checks(run.key)) and not INVOCATION.search(failure.error)
+def _is_inline(run: Run) -> bool:
+    """A throw-away script: what is wrong there is the script."""
+    interpreters = ("python", "node", "ruby", "perl", "deno", "bun")
+    return run.key.startswith(interpreters) and bool(_INLINE & set(run.words[1:2]))
+
+
+def _was_called_wrong(call: Call) -> bool:
+    """Whether a command that only looks around found nothing because of how it was called."""
+    return bool(call.command and commands.looks(call.command) and INVOCATION.search(call.error or ""))
 
 
 def _swallows(call: Call) -> bool:

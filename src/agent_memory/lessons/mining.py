@@ -227,7 +227,7 @@ def _agreed(changes: Sequence[Change | None]) -> Change | None:
     if 2 * len(telling) < len(changes):
         return None
     if not fixed:
-        return telling[-1]
+        return telling[-1] if telling else None
     kinds = Counter(one.kind for one in fixed)
     kind = "instead" if 2 * kinds["instead"] >= len(fixed) else "first"
     alike = [one for one in fixed if one.kind == kind]
@@ -235,7 +235,9 @@ def _agreed(changes: Sequence[Change | None]) -> Change | None:
         counts = Counter(command for one in alike for command in one.worked)
         common = tuple(command for command, n in counts.most_common(3) if 2 * n >= len(alike))
         return Change("first", alike[-1].failed, common) if common else None
-    return Counter(alike).most_common(1)[0][0]
+    (same, times), *_ = Counter((one.gone, one.put) for one in alike).most_common(1)
+    found = [one for one in alike if (one.gone, one.put) == same]
+    return found[-1] if times > 1 or any(one.sure for one in found) else None
 
 
 def _proposals(group: _Group, roots: Sequence[str]) -> list[_Proposal]:

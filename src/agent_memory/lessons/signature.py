@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent_memory.observations import commands
-from agent_memory.observations.calls import Call
+from agent_memory.observations.calls import Call, writes
 from agent_memory.observations.commands import Run
 from agent_memory.observations.failures import error_lines, tells
 
@@ -69,6 +69,7 @@ _PASSING = re.compile(r"^\s*(?:hint|note|warning|info)\b", re.I)
 @dataclass(frozen=True, slots=True, order=True)
 class Signature:
     tool: str
+    """`Edit` for all that write a file."""
     program: str
     """The program and its subcommand where the tool runs commands; empty for others."""
     error: str
@@ -83,7 +84,7 @@ def signature(call: Call) -> Signature | None:
     if not line:
         return None
     run = culprit(call.command, line) if call.command else None
-    return Signature(call.tool, run.key if run else "", normalised(line))
+    return Signature("Edit" if writes(call) else call.tool, run.key if run else "", normalised(line))
 
 
 def normalised(line: str) -> str:

@@ -74,6 +74,10 @@ _TAKING_FILES = {  # their first word is a file, a folder or an address, never a
         "open",
     ),
 }
+_ALONE = re.compile(
+    r"=|^--(?:no-.*|silent|verbose|quiet|debug|paginate|frozen|locked|offline|release|version|help|)$"
+)
+"""A long option that no value follows, as `--no-pager`."""
 _NESTED = {"gh", "glab", "aws", "gcloud", "az"}
 _INTERPRETERS = {"python", "python3", "node", "bash", "sh", "zsh", "ruby", "perl", "deno", "bun", "php"}
 _SETTING = re.compile(
@@ -222,7 +226,8 @@ def _key(part: str) -> str:
         return program  # what follows is the option's value, as in `psql -h localhost`
     while rest and rest[0].startswith("-"):
         # An option's value (`git -C folder commit`) is not the subcommand.
-        rest = rest[2:] if rest[0] in {"-C", "--prefix", "--cwd", "-p", "--dir"} else rest[1:]
+        valued = rest[0] in {"-C", "-p"} or (rest[0].startswith("--") and not _ALONE.search(rest[0]))
+        rest = rest[2:] if valued and len(rest) > 2 else rest[1:]
     if rest and _WORD.match(rest[0]) and not _FILE.search(rest[0]):
         second = f"{program} {rest[0]}"
         # `npm run build` is told apart from `npm run test`, `gh pr view` from `gh pr merge`.
