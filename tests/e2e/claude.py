@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,17 +72,7 @@ def run(
         arguments = ("--session-id", session_id, *arguments)
     with serving(script) as api:
         started = time.monotonic()
-        process = subprocess.Popen(
-            [executable(), "-p", prompt, "--dangerously-skip-permissions", *arguments],
-            cwd=project,
-            env=environment(home) | {"ANTHROPIC_BASE_URL": api.url},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            start_new_session=True,
-        )
+        process = _start(home, project, api.url, prompt, *arguments)
         try:
             stdout, stderr = process.communicate(timeout=timeout)
             seconds = time.monotonic() - started
@@ -92,6 +83,34 @@ def run(
     assert len(transcripts) == 1, f"{len(transcripts)} transcripts of {session_id}: {stdout}{stderr}"
     return Result(
         session_id, process.returncode, stdout, stderr, seconds, api.requests, api.calls, transcripts[0]
+    )
+
+
+@contextlib.contextmanager
+def running(
+    home: Path, project: Path, script: Script, prompt: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A client at work for as long as the block lasts: its session's id, and its process."""
+    session_id = str(uuid.uuid4())
+    with serving(script) as api:
+        process = _start(home, project, api.url, prompt, "--session-id", session_id)
+        try:
+            yield session_id, process
+        finally:
+            end_group(process)
+
+
+def _start(home: Path, project: Path, url: str, prompt: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [executable(), "-p", prompt, "--dangerously-skip-permissions", *arguments],
+        cwd=project,
+        env=environment(home) | {"ANTHROPIC_BASE_URL": url},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
     )
 
 

@@ -61,8 +61,9 @@ class Installation:
         """GET over the service's unix socket, which asks for no token."""
         return self._request("GET", path, params=query)
 
-    def post(self, path: str, body: Any) -> Any:
-        return self._request("POST", path, json=body)
+    def post(self, path: str, body: Any, *, agent: str | None = None) -> Any:
+        """POST over the socket; `agent` names the agent that asks, if it is one."""
+        return self._request("POST", path, json=body, headers={"x-agent-name": agent} if agent else {})
 
     def status_of(self, path: str, body: Any) -> int:
         """POST what may be refused, and say how it went."""
