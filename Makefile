@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check lint types unit install bench bench-hook bench-ingest bench-redact bench-recall bench-recall-scale bench-mining bench-context down clean
+.PHONY: run test check lint types unit install bench bench-hook bench-ingest bench-redact bench-recall bench-recall-scale bench-mining bench-context bench-lessons down clean
 
 run: .venv/installed
 	@$(BIN)/agent-memory up --detach

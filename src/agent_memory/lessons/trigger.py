@@ -155,9 +155,9 @@ class _Compiled(Generic[K]):
         if not self._all:
             return []
         text = _bytes(moment.text)
-        # A filter looks for the patterns' literal parts first and runs those that may match. RE2's set, which runs all
-        # of them in one automaton, is a hundred times slower on a long text (docs/decisions/0015).
-        found = (self._texts.Match(text) or []) if self._patterned else []
+        # A filter looks for the patterns' literal parts, all at once; only those that may match are run. RE2's set, which
+        # runs every one in a single automaton, is a hundred times slower on a long text (docs/decisions/0015).
+        found = (self._texts.Match(text, potential=True) or []) if self._patterned else []
         numbers = sorted([*(self._patterned[place] for place in found), *self._plain])
         tool = _bytes(moment.tool)
         paths = [_bytes(path) for path in moment.paths]
@@ -168,6 +168,8 @@ class _Compiled(Generic[K]):
             if not fits[trigger.tools]:
                 continue
             if files and not any(file.search(path) for file in files for path in paths):
+                continue
+            if trigger.pattern and not _compiled(trigger.pattern, trigger.kind).search(text):
                 continue
             matching.append(key)
         return matching
@@ -184,7 +186,7 @@ def _fits_everything(pattern: re2._Regexp) -> bool:
     return nothing or all(everyday)
 
 
-@lru_cache(maxsize=4_000)
+@lru_cache(maxsize=10_000)
 def _compiled(pattern: str, kind: Kind) -> re2._Regexp:
     try:
         if kind == "regex":
