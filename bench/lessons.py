@@ -101,11 +101,14 @@ def triggers(draw: random.Random) -> Iterator[Trigger]:
 def texts(draw: random.Random) -> Iterator[tuple[str, list[moment.Moment]]]:
     for name, count, length in (("a command of 60 characters", 1_000, 60), ("a script of 2,000", 300, 2_000)):
         yield name, [moment.call("before", "Bash", {"command": sentence(draw, length)}) for _ in range(count)]
-    given = ({"file_path": "/home/dev/shop/a.py", "content": sentence(draw, 100_000)} for _ in range(100))
-    yield (
-        f"a file of 100,000 ({moment.MOST_CHARS:,} are looked at)",
-        [moment.call("before", "Write", one) for one in given],
-    )
+    files = [sentence(draw, 100_000) for _ in range(100)]
+    yield f"a file of 100,000, of which {moment.MOST_CHARS:,} are looked at", list(map(written, files))
+    own = [file.read_text(encoding="utf-8") for file in Path(__file__).parents[1].glob("src/**/*.py")]
+    yield f"{len(own)} files of this repository", list(map(written, own))
+
+
+def written(content: str) -> moment.Moment:
+    return moment.call("before", "Write", {"file_path": "/home/dev/shop/a.py", "content": content})
 
 
 _WORDS = ["".join(random.Random(n).choices("abcdefghijklmnopqrstuvwxyz", k=3 + n % 7)) for n in range(3_000)]

@@ -155,8 +155,8 @@ class _Compiled(Generic[K]):
         if not self._all:
             return []
         text = _bytes(moment.text)
-        # A filter looks for the patterns' literal parts, all at once; only those that may match are run. RE2's set, which
-        # runs every one in a single automaton, is a hundred times slower on a long text (docs/decisions/0015).
+        # A filter looks for the patterns' literal parts, all at once; only those that may match are run. RE2's set runs
+        # every one in a single automaton, and is a hundred times slower on a long text (docs/decisions/0015).
         found = (self._texts.Match(text, potential=True) or []) if self._patterned else []
         numbers = sorted([*(self._patterned[place] for place in found), *self._plain])
         tool = _bytes(moment.tool)
