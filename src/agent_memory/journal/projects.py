@@ -29,14 +29,17 @@ class Identity:
 
 
 UNKNOWN = Identity("unknown", "unknown", None)
-_SCP_LIKE = re.compile(r"^(?:[^@/\s]+@)?([^:/\s]+):(?!//)(.+)$")
+_SCP_LIKE = re.compile(r"^(?:[^/\s]+@)?([^@:/\s]+):(?!//)(.+)$")
 
 
 def identify(cwd: str | None) -> Identity:
     """The project of a folder, which need not exist any more: then only its path can tell."""
     if not cwd or not os.path.isabs(cwd):
         return UNKNOWN
-    folder = Path(os.path.realpath(cwd))
+    try:
+        folder = Path(os.path.realpath(cwd))
+    except (OSError, ValueError):  # too long, or with a NUL: no folder that there ever was
+        return UNKNOWN
     for top in (folder, *folder.parents):
         if top in (Path.home(), Path("/")):
             break
@@ -53,7 +56,10 @@ def normalise_remote(url: str) -> str | None:
     """`git@host:a/b.git`, `https://user:key@host/a/b` and `ssh://host/a/b/` are all `host/a/b`. None: no remote."""
     url = url.strip()
     if "://" in url:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # a bracket that is no IPv6 address
+            return None
         host, path = parts.hostname or "", parts.path
         if parts.scheme == "file":
             host = "file"
@@ -113,9 +119,9 @@ def ensure_argument(conn: Connection, argument: str) -> int:
 def _git_folder(top: Path) -> Path | None:
     """The repository's own .git, the common one for a worktree, or None where `top` is no checkout's top."""
     git = top / ".git"
-    if git.is_dir():
-        return git if (git / "HEAD").exists() else None
     try:
+        if git.is_dir():
+            return git if (git / "HEAD").exists() else None
         said = git.read_text(encoding="utf-8")  # a worktree's or a submodule's: "gitdir: …"
         if not said.startswith("gitdir:"):
             return None
