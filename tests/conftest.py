@@ -14,12 +14,18 @@ from urllib.parse import urlencode
 
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from agent_memory import paths
 from agent_memory.database import Connection, embedded, server
 from agent_memory.database.migrate import migrate
 from agent_memory.settings import Settings
+
+# What decides whether a change lands tries the same examples each time; elsewhere each run looks for new ones.
+hypothesis_settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis_settings.register_profile("dev", deadline=None)
+hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 REAL_HOME = Path.home()
 """The home of whoever runs the tests: end-to-end tests reach the caches of pip and npm through it."""
