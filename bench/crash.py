@@ -197,8 +197,7 @@ def save_notes_until_killed(rng: random.Random, notes: set[str]) -> None:
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        timer = threading.Timer(rng.uniform(1.5, 5.0), child.kill)
-        timer.start()
+        timer = threading.Timer(rng.uniform(0.2, 3.0), child.kill)
         start = {
             "protocolVersion": "2025-06-18",
             "capabilities": {},
@@ -206,6 +205,7 @@ def save_notes_until_killed(rng: random.Random, notes: set[str]) -> None:
         }
         with contextlib.suppress(BrokenPipeError, ValueError):
             ask(child, 0, "initialize", start)
+            timer.start()
             for number in range(1_000):
                 text = f"note {child.pid}-{number} of the crash contract"
                 answer = ask(
@@ -214,6 +214,7 @@ def save_notes_until_killed(rng: random.Random, notes: set[str]) -> None:
                 if not answer.get("result", {}).get("isError", True):
                     notes.add(text)
         timer.cancel()
+        child.kill()
         done["mcp killed"] += 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import string
 import unicodedata
 
@@ -51,8 +52,12 @@ def variants(draw: st.DrawFn) -> tuple[str, str]:
             return letter + rng.choice(("\u200b", "\u00ad", "\ufe0f", "\u2060"))
         return letter
 
-    # A look-alike stands in a Latin word: one that is all of another script is a word of that script.
-    changed = ["".join(map(other, word)) for word in words]
+    def run(met: re.Match[str]) -> str:
+        # A look-alike stands among Latin letters: a run that is all of another script is a word of that script.
+        changed = "".join(map(other, met[0]))
+        return changed if re.search("[A-Za-z]", unicodedata.normalize("NFKC", changed)) else met[0]
+
+    changed = [re.sub("[A-Za-z]+", run, word) for word in words]
     return " ".join(words), rng.choice(SPACES).join(changed) + rng.choice(("", " ", "\n"))
 
 
