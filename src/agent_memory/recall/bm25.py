@@ -62,11 +62,15 @@ class Scores:
 
     def best(self, limit: int) -> Any:
         """The places of the `limit` best chunks, best first, and of those as good as the last of them."""
-        places = np.flatnonzero(self._scores)
-        scores = self._scores[places]
+        worst = 0.0
+        # The rarest words' lists alone tell what score the best have at least: few of a million chunks remain.
+        for met in sorted(self._met.values(), key=len):
+            if len(met) >= limit:
+                worst = _nth_best(self._scores[met], limit)
+                break
+        places = np.flatnonzero(self._scores >= worst if worst else self._scores)
         if len(places) > limit:
-            worst = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-            places = places[scores >= worst]
+            places = places[self._scores[places] >= _nth_best(self._scores[places], limit)]
         return places[np.argsort(-self._scores[places], kind="stable")]
 
     def scores(self, places: Any) -> list[float]:
@@ -86,3 +90,7 @@ class Scores:
             for number in np.flatnonzero(met[at] == places):
                 found[number].append(lexeme)
         return found
+
+
+def _nth_best(scores: Any, number: int) -> float:
+    return float(np.partition(scores, len(scores) - number)[len(scores) - number])
