@@ -306,3 +306,20 @@ def test_an_untrusted_hook_does_not_run_and_we_know_it(client: Path) -> None:
         assert not any(
             "agent-memory" in file.read_text(encoding="utf-8") for file in settings if file.exists()
         )
+
+
+def test_the_next_session_is_told_what_the_project_was_about_and_does_not_record_it(
+    recorded: Recorded,
+) -> None:
+    machine = recorded.machine
+    until("the turns are remembered", lambda: not machine.get("/api/health")["queue"]["pending"])
+    told = codex.run(machine.home, machine.project, SCRIPT, ASKED_NEXT)
+    request = json.dumps(told.requests[0])
+    assert request.count("What agent-memory recorded in this project") == 1
+    assert "The tide table is an hour late." in request
+    (row,) = machine.items("/api/injections", session_id=told.session_id)
+    assert (row["outcome"], row["reason"]) == ("told", "startup")
+    stored = machine.rows(
+        "select text from mem_user_prompts union all select text from mem_assistant_messages"
+    )
+    assert not [row for row in stored if "What agent-memory recorded" in row["text"]]

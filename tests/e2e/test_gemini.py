@@ -235,3 +235,23 @@ def test_disconnecting_leaves_the_users_settings(recorded: Recorded) -> None:
     settings = (recorded.machine.home / ".gemini" / "settings.json").read_text(encoding="utf-8")
     assert "agent-memory" not in settings
     assert "The harbour opens at six." in settings
+
+
+def test_the_next_session_is_told_what_the_project_was_about_and_does_not_record_it(
+    recorded: Recorded,
+) -> None:
+    machine = recorded.machine
+    until("the turns are remembered", lambda: not machine.get("/api/health")["queue"]["pending"])
+    told = gemini.run(machine.home, machine.project, SCRIPT, ASKED_NEXT)
+    assert any(
+        "What agent-memory recorded in this project" in json.dumps(request) for request in told.requests
+    )
+    assert any("The tide table is an hour late." in json.dumps(request) for request in told.requests)
+    (row,) = machine.items("/api/injections", session_id=told.session_id)
+    assert (row["outcome"], row["reason"]) == ("told", "startup")
+    until("the session is recorded", lambda: bool(machine.items("/api/prompts", session_id=told.session_id)))
+    machine.run("backfill")
+    stored = machine.rows(
+        "select text from mem_user_prompts union all select text from mem_assistant_messages"
+    )
+    assert not [row for row in stored if "What agent-memory recorded" in row["text"]]

@@ -29,7 +29,7 @@ from agent_memory.agents.json_lines import Line
 from agent_memory.agents.opencode import connect as opencode_connect
 from agent_memory.agents.opencode import payload as opencode_payload
 from agent_memory.agents.opencode import transcript as opencode_transcript
-from agent_memory.agents.reply import Reply
+from agent_memory.agents.reply import Reply, as_context
 from agent_memory.agents.settings_file import Change
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
@@ -120,8 +120,14 @@ SESSION_FILES: dict[str, SessionFiles] = {
 }
 
 
-REPLIES: dict[str, Callable[[str, Reply], dict[str, Any]]] = {claude_payload.AGENT: claude_reply.rendered}
+REPLIES: dict[str, Callable[[str, Reply], dict[str, Any]]] = {
+    claude_payload.AGENT: claude_reply.rendered,
+    codex_payload.AGENT: as_context,
+    gemini_payload.AGENT: as_context,
+}
 """Agents that take an answer from their hooks: the event's name and the reply → what the hook prints, as JSON."""
+AT_START_ONLY = frozenset((codex_payload.AGENT, gemini_payload.AGENT))
+"""Those of them that are answered at a session's start and nowhere else."""
 
 AFTER_CONNECTING: dict[str, Callable[[], str | None]] = {
     claude_payload.AGENT: claude_plugin.note,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Decision: TypeAlias = Literal["ask", "deny"]
+
+
+MOST_CONTEXT = 9_000
+"""Characters. Claude Code cuts a longer text; nobody said what the others do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +23,15 @@ class Reply:
     """Whether the tool call has to be confirmed by the user, or is refused. None: the agent goes on as it would."""
     reason: str = ""
     """Why, with a decision."""
+
+
+def as_context(event: str, reply: Reply) -> dict[str, Any]:
+    """A reply in the form of Codex and Gemini CLI at a session's start: the model's part of it, or nothing. Other fields
+    Codex refuses."""
+    if not reply.context:
+        return {}
+    context = reply.context[:MOST_CONTEXT]
+    return {"hookSpecificOutput": {"hookEventName": event, "additionalContext": context}}
 
 
 def joined(replies: Sequence[Reply]) -> Reply | None:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from agent_memory import paths
-from agent_memory.agents import REPLIES
+from agent_memory.agents import AT_START_ONLY, REPLIES
 from agent_memory.agents.reply import Reply, joined
 from agent_memory.capture import drain
 from agent_memory.errors import AgentMemoryError
@@ -59,7 +59,7 @@ def _answer(state: State, agent: str, raw: bytes) -> Response:
             f"This payload cannot be read. {error}", "Send one hook payload as a JSON object.", status=422
         ) from None
     event = str(payload.get("hook_event_name", ""))
-    render = REPLIES.get(agent)
+    render = REPLIES.get(agent) if event == "SessionStart" or agent not in AT_START_ONLY else None
     replies = []
     for answerer in ANSWERERS if render else ():
         try:
