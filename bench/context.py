@@ -249,7 +249,7 @@ def session(number: int) -> Iterator[Event]:
     for turn in range(TURNS):
         prompt_id, second = f"{session_id}-{turn}", 60 * turn
         yield event(Prompt(text=words(rng, 25)), second, prompt_id)
-        for call in range(3):
+        for call in range(2):
             done = ToolCall(
                 tool_use_id=f"{prompt_id}-{call}",
                 name="Bash",

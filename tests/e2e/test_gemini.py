@@ -230,13 +230,6 @@ def test_reading_the_chat_files_and_the_hooks_once_more_changes_nothing(recorded
     assert [recorded.machine.rows(f"select * from {table} order by 1, 2") for table in tables] == before
 
 
-def test_disconnecting_leaves_the_users_settings(recorded: Recorded) -> None:
-    recorded.machine.run("disconnect", "gemini")
-    settings = (recorded.machine.home / ".gemini" / "settings.json").read_text(encoding="utf-8")
-    assert "agent-memory" not in settings
-    assert "The harbour opens at six." in settings
-
-
 def test_the_next_session_is_told_what_the_project_was_about_and_does_not_record_it(
     recorded: Recorded,
 ) -> None:
@@ -255,3 +248,10 @@ def test_the_next_session_is_told_what_the_project_was_about_and_does_not_record
         "select text from mem_user_prompts union all select text from mem_assistant_messages"
     )
     assert not [row for row in stored if "What agent-memory recorded" in row["text"]]
+
+
+def test_disconnecting_leaves_the_users_settings(recorded: Recorded) -> None:
+    recorded.machine.run("disconnect", "gemini")
+    settings = (recorded.machine.home / ".gemini" / "settings.json").read_text(encoding="utf-8")
+    assert "agent-memory" not in settings
+    assert "The harbour opens at six." in settings
