@@ -23,9 +23,7 @@ import time
 
 BLOCK = 1 << 20  # bytes
 SOCKET_WAIT = 0.2  # seconds that a hung service may cost at a session's start
-START_WAIT = (
-    3.0  # seconds that a session's start waits for a service that it started and that has something to tell
-)
+START_WAIT = 3.0  # seconds that a session's start waits for a service that it has to start
 ANSWERED = ("claude", "codex", "gemini")  # agents that take an answer at a session's start
 LARGEST_ASKED = 4 << 20  # bytes; a larger payload is recorded, but not asked about
 STALE = 600  # seconds after which a file still in the spool means that nobody reads it

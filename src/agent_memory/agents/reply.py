@@ -26,8 +26,8 @@ class Reply:
 
 
 def as_context(event: str, reply: Reply) -> dict[str, Any]:
-    """A reply in the form of Codex and Gemini CLI at a session's start: the model's part of it, or nothing. Codex refuses
-    other fields."""
+    """A reply in the form of Codex and Gemini CLI at a session's start: the model's part of it, or nothing. Codex
+    refuses other fields."""
     if not reply.context:
         return {}
     context = reply.context[:MOST_CONTEXT]
