@@ -513,7 +513,7 @@ def test_what_is_to_go_is_told_by_kind_and_age() -> None:
 
 
 AS_ANOTHER = """
-import os, sys
+import os, psutil, sys  # all that is needed: root's Python may be closed to him
 from agent_memory.database import embedded, migrate, server
 from agent_memory.database.backup import archive, fingerprint, make, restore
 uid = int(sys.argv[1])

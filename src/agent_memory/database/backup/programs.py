@@ -47,10 +47,11 @@ def folder(conninfo: str, major: int) -> Path:
 
 
 def _candidates(major: int) -> Iterator[Path]:
-    if found := shutil.which("pg_dump"):
-        yield Path(found).parent
+    # First: on Debian the pg_dump of the PATH is a script that chooses a version by itself.
     for place in INSTALLED:
         yield Path(place.format(major=major))
+    if found := shutil.which("pg_dump"):
+        yield Path(found).parent
     if str(major) == cluster.MAJOR_VERSION:
         try:
             yield placement.programs()
@@ -63,7 +64,6 @@ def _major(program: Path) -> int | None:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:
         return None
-    # Debian's pg_dump is a script that takes the newest version or that of a local server: hence the folders above.
     match = re.search(r"\(PostgreSQL\) (\d+)", said)
     return int(match[1]) if match else None
 
