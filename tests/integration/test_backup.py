@@ -19,13 +19,14 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from tests.conftest import new_database
 from tests.integration.test_database_safety import STRANGER, needs_root, strangers_folder
-from tests.integration.test_recall import HOUSE, embed_all, save
+from tests.integration.test_recall import HOUSE, MONEY, embed_all, save
 
 from agent_memory import paths
 from agent_memory.database import Connection, migrate, placement, server
 from agent_memory.database.backup import archive, fingerprint, make, programs, restore, scratch
 from agent_memory.database.backup.archive import Backup, Kind
 from agent_memory.errors import AgentMemoryError
+from agent_memory.forgetting import carry, forget
 from agent_memory.journal import projects
 from agent_memory.journal.projects import Identity
 from agent_memory.observations.embed import Embedder, LocalModel
@@ -466,15 +467,30 @@ def test_what_was_decided_since_the_backup_is_carried_into_it(filled: str) -> No
     with server.connect(filled) as conn:
         conn.execute("update mem_projects set name = 'renamed since'")
 
-    def carry(old: Connection, new: Connection) -> None:
+    def renamed(old: Connection, new: Connection) -> None:
         row = old.execute("select name from mem_projects").fetchone()
         assert row is not None
         new.execute("update mem_projects set name = %s", (row["name"],))
 
     with archive.lock():
-        restore.restore(filled, made, carry, silent)
+        restore.restore(filled, made, renamed, silent)
     with server.connect(filled) as conn:
         assert conn.execute("select name from mem_projects").fetchone() == {"name": "renamed since"}
+
+
+def test_what_was_forgotten_since_the_backup_does_not_come_back(filled: str, model: Embedder) -> None:
+    made = back_up(filled)
+    with server.connect(filled) as conn:
+        row = conn.execute("select id from mem_observations where text = %s", (MONEY,)).fetchone()
+        assert row is not None
+        forget.forget(conn, forget.Wanted(ids=(row["id"],)), by="cli")
+    with archive.lock():
+        restore.restore(filled, made, carry.carry, silent)
+    with server.connect(filled) as conn:
+        texts = {row["text"] for row in conn.execute("select text from mem_observations")}
+        assert texts == set(HOUSE) - {MONEY}
+        assert conn.execute("select count(*) as n from mem_tombstones").fetchone() == {"n": 1}
+    assert MONEY not in str(hits(filled, model))
 
 
 def test_no_password_is_seen_in_the_list_of_processes(tmp_path: Path) -> None:
