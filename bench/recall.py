@@ -10,7 +10,7 @@ bench/results/, with a manifest. Vectors are kept there, so that the next run ta
 
 R@k is the share of a question's evidence among the first k observations; MRR the reciprocal rank of its first.
 A question that recall refuses although its answer is there counts as not found. `--dev` leaves the test halves alone;
-`--ablate` asks again without each part of the method.
+`--ablate` asks the development halves again without each part of the method.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.recall")
     parser.add_argument("--dev", action="store_true", help="leave the test halves alone")
-    parser.add_argument("--ablate", action="store_true", help="ask again without each part of the method")
+    parser.add_argument("--ablate", action="store_true", help="ask dev again without each part of the method")
     parser.add_argument("sets", nargs="*")
     return parser.parse_args()
 
@@ -369,13 +369,13 @@ def _add_ablation(
     filled: Filled,
     questions: Sequence[Question],
 ) -> None:
-    answerable = [question for question in questions if question.evidence]
+    answerable = [question for question in questions if question.evidence and question.split == "dev"]
     table.add_section()
     nothing: dict[str, Sequence[Change]] = {"(nothing)": []}
     for label, changes in (nothing | WITHOUT).items():
         with _changed(*changes):
             asked = [(q, _unrefused(conn, embedder, q.text, filled.projects[q.project])) for q in answerable]
-        first = f"{name} ({len(answerable)})" if label == "(nothing)" else ""
+        first = f"{name} dev ({len(answerable)})" if label == "(nothing)" else ""
         r5, _, mrr = _quality(asked)
         table.add_row(first, label, f"{r5:.3f}", f"{mrr:.3f}")
 

@@ -110,7 +110,7 @@ def test_an_excerpt_is_never_longer_than_its_limit(text: str, data: st.DataObjec
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [
-        ("rename the branch", 3),
+        ("rename the branch", 5),
         ("getUserName", 3),
         ("d41d8cd9", 6),
         ("セッション", 5),

@@ -33,8 +33,20 @@ def test_a_short_text_is_one_chunk() -> None:
 
 
 def test_a_text_that_begins_with_its_title_does_not_say_it_twice() -> None:
-    assert cut("Fix it", "Fix it\nplease", AT, None)[0].text == "2026-11-22 · Fix it\nplease"
-    assert [c.text for c in cut("Fix it", "Fix it", AT, "user")] == ["2026-11-22 · Fix it"]
+    assert cut("Fix it", "Fix it\nplease", AT, None)[0].text == "2026-11-22\nFix it\nplease"
+    assert (
+        cut("Fix it and…", "**Fix it and\ntest it**", AT, None)[0].text
+        == "2026-11-22\n**Fix it and\ntest it**"
+    )
+    assert [c.text for c in cut("Fix it", "Fix it", AT, "user")] == ["2026-11-22\nFix it"]
+
+
+def test_parts_that_do_not_begin_with_the_title_are_told_it() -> None:
+    parts = [Section("Fix it, " + "it is slow. " * 150, "user"), Section("Done.", "assistant")]
+    *asked, done = cut_sections("Fix it", parts, AT)
+    assert len(asked) > 1
+    assert all(chunk.text.startswith("2026-11-22\n") for chunk in asked)
+    assert done.text == "2026-11-22 · Fix it\nDone."
 
 
 def test_a_title_alone_is_worth_a_chunk() -> None:

@@ -45,19 +45,24 @@ def cut(title: str, text: str, occurred_at: datetime, role: str | None) -> list[
 
 
 def cut_sections(title: str, sections: Sequence[Section], occurred_at: datetime) -> list[Chunk]:
-    """The chunks of a text in parts. No chunk holds the words of two roles."""
+    """The chunks of a text in parts. No chunk holds the words of two roles.
+
+    A part that begins with the title does not get it into the first line of its chunks: it would be the same words
+    again and again, which made the session that was asked for come first less often (LoCoMo, MRR .857 to .845).
+    """
     day = occurred_at.astimezone(UTC)
-    heading = f"{day:%Y-%m-%d} · {title[:_TITLE_CHARS]}".rstrip(" ·\n")
-    room = CHUNK_BYTES - _size(heading) - 1
+    titled = f"{day:%Y-%m-%d} · {title[:_TITLE_CHARS]}".rstrip(" ·\n")
     chunks: list[Chunk] = []
     for role, text in _runs(sections):
-        for body in _bodies(_without_title(text, title), room):
+        text = text[: CHUNK_BYTES * MAX_CHUNKS].strip()
+        heading = f"{day:%Y-%m-%d}" if _begins(text, title) else titled
+        for body in _bodies(text, CHUNK_BYTES - _size(heading) - 1):
             whole = f"{heading}\n{body}".rstrip()
             # The month's name, so that "in November" finds it.
             chunks.append(Chunk(len(chunks), role, whole, indexable(f"{whole} {day:%B}")))
             if len(chunks) == MAX_CHUNKS:
                 return chunks
-    return chunks or [Chunk(0, None, heading, indexable(f"{heading} {day:%B}"))]
+    return chunks or [Chunk(0, None, titled, indexable(f"{titled} {day:%B}"))]
 
 
 def _runs(sections: Sequence[Section]) -> Iterator[tuple[str | None, str]]:
@@ -74,11 +79,10 @@ def _runs(sections: Sequence[Section]) -> Iterator[tuple[str | None, str]]:
         yield role, "\n\n".join(texts)
 
 
-def _without_title(text: str, title: str) -> str:
-    """A text that begins with its title would say it twice in its first chunk."""
-    text = text[: CHUNK_BYTES * MAX_CHUNKS].strip()
-    first, _, rest = text.partition("\n")
-    return rest if first.strip() == title.strip() else text
+def _begins(text: str, title: str) -> bool:
+    """Whether a text begins with its title, which may be cut there and without Markdown."""
+    beginning = " ".join(title.removesuffix("…").split())
+    return bool(beginning) and " ".join(text[: 4 * len(title)].lstrip("#>*_ ").split()).startswith(beginning)
 
 
 def _bodies(text: str, room: int) -> Iterator[str]:
