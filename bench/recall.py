@@ -19,6 +19,7 @@ import argparse
 import hashlib
 import json
 import math
+import os
 import re
 import sqlite3
 import statistics
@@ -66,7 +67,6 @@ WITHOUT: dict[str, Sequence[Change]] = {
     "the neighbours in a session": [(fusion, "NEIGHBOUR_WEIGHTS", ())],
     "nearness of the words": [(fusion, "PROXIMITY_WEIGHT", 0.0)],
     "coverage of the words": [(fusion, "COVERAGE_WEIGHT", 0.0)],
-    "the user's words above others": [(fusion, "USER_BOOST", 1.0)],
     "k1 0.9, b 0.4 (1.2 and 0.75)": [(bm25, "K1", 1.2), (bm25, "B", 0.75)],
     "the vectors": [(fusion, "TEXT_WEIGHT", 1.0), (fusion, "VECTOR_WEIGHT", 0.0)],
     "the words": [
@@ -91,7 +91,7 @@ class Outcome:
 def main() -> None:
     given = _arguments()
     console = Console(width=110)
-    results = HERE / "results" / f"recall-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    results = HERE / "results" / f"recall-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
     results.mkdir(parents=True)
     ranking = _table("recall of evidence", "method", "R@5", f"R@{K}", "MRR", "p50 ms", "p95 ms")
     refusing = _table(
@@ -426,7 +426,6 @@ def _constants() -> dict[str, Any]:
         fusion: (
             "TEXT_WEIGHT",
             "VECTOR_WEIGHT",
-            "USER_BOOST",
             "PROXIMITY_WEIGHT",
             "COVERAGE_WEIGHT",
             "NEIGHBOUR_WEIGHTS",

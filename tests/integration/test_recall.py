@@ -396,27 +396,6 @@ def test_the_same_question_gets_the_same_answer(conn: Connection, project: int, 
     assert times == sorted(times, reverse=True), "of equal ones the newest first"
 
 
-def test_what_the_user_said_is_found_first(conn: Connection, project: int) -> None:
-    said = "Never force-push to the release branch."
-    for number, role in enumerate(("assistant", "user")):
-        store.save(
-            conn,
-            [
-                Observation(
-                    project_id=project,
-                    kind="turn",
-                    title=role,
-                    text=said,
-                    occurred_at=START - timedelta(days=number),
-                    external_id=role,
-                    sections=[Section(said, "user" if role == "user" else "assistant")],
-                )
-            ],
-        )
-    hits = search.recall(conn, "may I force-push to release?", project_id=project).hits
-    assert [hit.title for hit in hits] == ["user", "assistant"]
-
-
 def test_search_gives_an_index_of_short_lines(conn: Connection, project: int, model: Embedder) -> None:
     long = "word and more words " * 60 + "here the needle lies " + "more and more " * 60
     (number,) = save(conn, project, f"A very long title {'that goes on ' * 20}\n{long}")

@@ -11,7 +11,7 @@ from agent_memory.journal import projects
 from agent_memory.journal.projects import Identity
 from agent_memory.observations import store
 from agent_memory.observations.observation import Observation
-from agent_memory.recall import search
+from agent_memory.recall import budget, render, search
 
 JAPANESE = "セッションの有効期限は config/session.py の SESSION_TTL で30日に設定されています。"
 CHINESE = "决定使用 RabbitMQ 做消息队列，因为运维团队已经有经验。"
@@ -84,8 +84,17 @@ def test_a_question_that_shares_no_word_finds_nothing(conn: Connection, project:
 
 
 def test_a_line_of_search_is_short_in_any_script(conn: Connection, project: int) -> None:
-    (entry,) = search.search(conn, "メールの送信", project_id=project).entries or [None]
-    assert entry is None or len(entry.snippet) <= 60
+    long = Observation(
+        project_id=project,
+        kind="note",
+        title=JAPANESE * 2,
+        text="印刷の設定は次の通りです。" * 20,
+        occurred_at=datetime(2026, 4, 1, tzinfo=UTC),
+    )
+    store.save(conn, [long])
+    entry = search.search(conn, "印刷の設定", project_id=project).entries[0]
+    assert "印刷" in entry.snippet
+    assert budget.tokens(render.line(entry)) <= search.LINE_TOKENS
 
 
 def test_old_rows_get_their_new_words_by_reindex(conn: Connection, project: int) -> None:

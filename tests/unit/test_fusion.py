@@ -73,11 +73,6 @@ def test_the_best_chunk_stands_for_its_observation() -> None:
     assert ranked[0].legs["text"]["rank"] == 1
 
 
-def test_what_the_user_said_comes_before_the_same_from_the_assistant() -> None:
-    rows = [text(1, 5, role="assistant"), text(2, 4.8, role="user")]
-    assert order(fusion.fuse(rows, [])) == [2, 1]
-
-
 def test_of_equal_ones_the_newest_is_first() -> None:
     rows = [text(3, 5, day=2), text(1, 5, day=9), text(2, 5, day=2)]
     assert order(fusion.fuse(rows, [])) == [1, 3, 2]

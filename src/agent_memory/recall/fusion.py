@@ -16,8 +16,6 @@ TEXT_WEIGHT = 0.6
 VECTOR_WEIGHT = 0.4
 MOST = 100
 """Observations that are worth telling of: twice what a caller may ask for."""
-USER_BOOST = 1.1
-"""For what the user said: 79 % of the evidence in BEAM's coding chats is the user's own words."""
 PROXIMITY_WEIGHT = 0.3
 """For a chunk that holds all neighbouring words of the query as neighbours."""
 COVERAGE_WEIGHT = 0.15
@@ -61,9 +59,8 @@ def fuse(
     )
     scores = {
         chunk: _fused(words.get(chunk, 0.0), likeness.get(chunk))
-        * (USER_BOOST if row["role"] == "user" else 1.0)
         + PROXIMITY_WEIGHT * (nearness or {}).get(chunk, 0.0)
-        for chunk, row in rows.items()
+        for chunk in rows
     }
     text_rank = {row["chunk_id"]: rank for rank, row in enumerate(text, start=1)}
     vector_rank = {row["chunk_id"]: rank for rank, row in enumerate(vector, start=1)}
