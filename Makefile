@@ -49,7 +49,7 @@ bench-recall-scale: .venv/dev
 	$(BIN)/python -m bench.recall_scale $(SIZES)
 
 bench-%: .venv/dev
-	$(BIN)/python -m bench.$*
+	$(BIN)/python -m bench.$* $(ARGS)
 
 clean:
 	rm -rf .venv
