@@ -38,6 +38,7 @@ from agent_memory.journal.event import (
 
 _EVIDENCE = re.compile(r"\s*\[([\w.\- ]+)\]$")
 NOWHERE = "nowhere"
+HERE = Path(__file__).parent
 
 
 @dataclass
