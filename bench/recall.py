@@ -197,7 +197,7 @@ def _measure(
     for name, project in filled.projects.items():
         documents = _documents(conn, project)
         lexical[name] = (_grep(documents), _bm25(documents))
-    outcomes = []
+    outcomes: list[Outcome] = []
     for question in questions:
         project = filled.projects[question.project]
         outcome = Outcome(question, evidence_rows=recall_sets.rows(conn, list(question.evidence)))
