@@ -8,6 +8,7 @@ speaks all the same and is written down later.
 from __future__ import annotations
 
 import collections
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -65,7 +66,8 @@ def answer(state: State, event: str, payload: dict[str, Any], agent: str) -> Rep
     seen = moment_of(event, payload)
     if seen is None:
         return None
-    matching = held.active.matching(seen, lambda: projects.identify(_text(payload, "cwd")).key)
+    here = functools.cache(lambda: projects.identify(_text(payload, "cwd")).key)
+    matching = held.active.matching(seen, here)
     if not matching:
         return None
     turn = (_text(payload, "session_id") or "", _text(payload, "prompt_id"), _text(payload, "agent_id"))
@@ -86,7 +88,7 @@ def answer(state: State, event: str, payload: dict[str, Any], agent: str) -> Rep
         [
             Firing(
                 lesson_id=one.id,
-                project=projects.identify(_text(payload, "cwd")).key,
+                project=here(),
                 session_id=session_id,
                 prompt_id=prompt_id,
                 agent_id=agent_id,
