@@ -11,6 +11,8 @@ would have fared over sessions that it was not made from.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import os
 import sys
@@ -39,6 +41,7 @@ REAL = (
     Path(os.environ.get("AGENT_MEMORY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
     / "transcripts"
 )
+SPEED_CALLS = 10_000
 BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
@@ -214,6 +217,39 @@ def real(conn: Connection, folder: Path, console: Console) -> None:
         )
 
 
+def speed(conn: Connection, cases: Sequence[Case], console: Console) -> None:
+    """Print what it takes to mine one project with many calls: all histories again and again in one folder."""
+    made = 0
+    copies = itertools.count()
+    while made < SPEED_CALLS:
+        copy = next(copies)
+        events = [
+            dataclasses.replace(
+                event,
+                session_id=f"{event.session_id}-{copy}",
+                cwd="/home/dev/busy",
+                occurred_at=event.occurred_at + timedelta(days=copy),
+            )
+            for case in cases
+            for event in case.events()
+        ]
+        ingest(conn, events, settings.load())
+        made += sum(isinstance(event.body, ToolCall) for event in events)
+    conn.commit()
+    project = projects.resolve(conn, "/home/dev/busy")
+    assert project is not None
+    began = time.perf_counter()
+    history = sessions.load(conn, project)
+    loaded = time.perf_counter()
+    found = mine(history).candidates
+    ended = time.perf_counter()
+    calls = sum(len(session.steps) for session in history)
+    console.print(
+        f"Speed: {calls} calls of one project in {len(history)} sessions: read in {loaded - began:.1f} s, mined in"
+        f" {ended - loaded:.1f} s, {10_000 * (ended - began) / calls:.1f} s per 10,000 calls; {len(found)} candidates"
+    )
+
+
 def _together(conn: Connection, folder: Path) -> None:
     """Make one project of the sessions that lie in one folder of `folder`: its worktrees' folders, which tell that
     otherwise, are not on this machine."""
@@ -239,7 +275,7 @@ def _of(share: float | None) -> str:
 
 
 def main() -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else REAL
     for name in ("dev", "test"):
         with scratch_home(), server.connect(server.conninfo(settings.load())) as conn:
@@ -247,6 +283,8 @@ def main() -> None:
             cases = read(HISTORIES / f"{name}.txt")
             console.print(f"Made-up histories, {name}: {len(cases)}")
             score(cases, replay(conn, cases), console)
+            if name == "dev":
+                speed(conn, cases, console)
     if not folder.exists():
         console.print(f"NOT REPLAYED: no session files at {folder}")
         return
