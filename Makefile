@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check lint types unit install bench bench-hook bench-ingest bench-redact bench-recall bench-recall-scale bench-mining bench-context bench-lessons down clean
+# Not the bench-… targets: make looks for no pattern rule for what is phony.
+.PHONY: run test check lint types unit install bench down clean
 
 run: .venv/installed
 	@$(BIN)/agent-memory up --detach
