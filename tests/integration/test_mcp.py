@@ -346,3 +346,47 @@ def wait_until(condition: Callable[[], bool], limit: timedelta = timedelta(secon
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_what_is_forgotten_is_gone_and_cannot_be_saved_again(memory: Memory) -> None:
+    number, other = save(memory, NOTE), save(memory, "Mail goes out through Postmark.")
+    result = call(memory, "forget", ids=[number])
+    assert facts(result)["counts"]["mem_observations"] == 1
+    assert "1 observations" in told(result)
+    assert NOTE not in told(call(memory, "recall", query="LOGIN_TIMEOUT"))
+    refused = call(memory, "save_memory", text=NOTE.upper())
+    assert refused.is_error
+    assert "was forgotten" in told(refused)
+    assert call(memory, "forget", ids=[number]).is_error
+    assert facts(call(memory, "forget", text="goes OUT  through postmark"))["counts"]["mem_observations"] == 1
+    assert call(memory, "forget", ids=[other]).is_error
+
+
+def test_what_no_longer_holds_is_kept_and_marked(memory: Memory) -> None:
+    number = save(memory, NOTE)
+    call(memory, "forget", ids=[number], no_longer_holds=True, because="it is in minutes now")
+    assert facts(call(memory, "recall", query="LOGIN_TIMEOUT"))["hits"] == []
+    assert ": it is in minutes now" in told(call(memory, "get_observations", ids=[number]))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"text": "x"}, {"text": "the unit", "no_longer_holds": True}])
+def test_what_to_forget_has_to_be_said(memory: Memory, arguments: dict[str, Any]) -> None:
+    save(memory, NOTE)
+    assert call(memory, "forget", **arguments).is_error
+    assert facts(call(memory, "recall", query="LOGIN_TIMEOUT"))["hits"]
+
+
+def test_an_agent_forgets_in_its_own_project_and_not_too_much_at_once(
+    memory: Memory, database_url: str, tmp_path: Path
+) -> None:
+    with Memory(Settings(database_url=database_url), str(tmp_path / "blog")) as elsewhere:
+        stranger = save(elsewhere, NOTE)
+        for more in ({}, {"no_longer_holds": True}):
+            assert call(memory, "forget", ids=[stranger], **more).is_error
+        call(memory, "forget", text=NOTE)
+        assert facts(call(elsewhere, "recall", query="LOGIN_TIMEOUT"))["hits"]
+    for n in range(21):
+        save(memory, f"The port of service {n} is {7000 + n}, behind the proxy.")
+    refused = call(memory, "forget", text="behind the proxy")
+    assert refused.is_error
+    assert "21 memories" in told(refused)
