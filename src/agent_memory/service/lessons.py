@@ -11,6 +11,7 @@ import collections
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ DEADLINE = 100  # milliseconds that a hook waits
 RECORD_WITHIN = 0.03  # seconds to get a connection: the hook waits
 MOST_TURNS = 1_000  # whose lessons are remembered, so that none is told twice
 MOST_UNRECORDED = 1_000
+RESTARTED_S = 600.0  # for which a service that has just started asks what was told in a turn before it
 LISTEN_S = 0.5  # between two looks at whether the service stops
 LOOK_EVERY = 20  # times that long, after which the lessons are looked at although nobody told of a change
 
@@ -58,6 +60,7 @@ class Lessons:
         self.told: collections.OrderedDict[Turn, set[int]] = collections.OrderedDict()
         self.unrecorded: collections.deque[Firing] = collections.deque(maxlen=MOST_UNRECORDED)
         self.lock = threading.Lock()
+        self.since = time.monotonic()
 
 
 def answer(state: State, event: str, payload: dict[str, Any], agent: str) -> Reply | None:  # noqa: ARG001
@@ -166,6 +169,8 @@ def _beginning(glob: str) -> str:
 
 def _told_before(state: State, turn: Turn) -> set[int]:
     """What the lessons said in this turn to a service that has been restarted since."""
+    if time.monotonic() - state.lessons.since > RESTARTED_S:
+        return set()
     try:
         with state.pool.connection(timeout=RECORD_WITHIN) as conn:
             return store.told(conn, *turn)
