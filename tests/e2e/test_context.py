@@ -192,6 +192,6 @@ def test_the_first_session_of_the_day_starts_the_service_and_waits_for_what_it_t
         text=True,
         check=True,
     )
-    assert FIRST in json.loads(told.stdout)["hookSpecificOutput"]["additionalContext"]
+    assert FENCED.fullmatch(json.loads(told.stdout)["hookSpecificOutput"]["additionalContext"])
     (row,) = machine.items("/api/injections", session_id="early")
     assert row["outcome"] == "told"

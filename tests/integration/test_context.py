@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from tests.integration.test_service import api, remember, state  # noqa: F401
 from typer.testing import CliRunner
 
+from agent_memory.access import tokens
 from agent_memory.cli.main import app as command_line
 from agent_memory.database import Connection, server
 from agent_memory.journal import fence, projects
@@ -237,6 +238,21 @@ def test_sessions_without_a_folder_are_told_nothing(state: State, api: TestClien
         {"hook_event_name": "SessionStart", "session_id": 7},
     ):
         assert context_of(api, payload) == ""
+
+
+def test_a_token_of_one_project_gets_nothing_of_another(state: State, api: TestClient) -> None:  # noqa: F811
+    session(state, "a", (LOGIN, ANSWER))
+    session(state, "b", ("Bake rye bread for the shop", "The bread is in the oven."), project="/bakery")
+    start(api)
+    with state.pool.connection() as conn:
+        bakery = projects.resolve(conn, "/bakery")
+        shown = tokens.create(conn, "baker", scope="write", project_id=bakery)
+    theirs = {"authorization": f"Bearer {shown}"}
+    assert api.get("/api/context", params={"project": "/bakery"}, headers=theirs).status_code == 200
+    assert api.get("/api/context", params={"project": "/shop"}, headers=theirs).status_code == 403
+    assert api.get("/api/injections", params={"session_id": "new"}, headers=theirs).status_code == 403
+    begun = {"hook_event_name": "SessionStart", "session_id": "x", "cwd": "/shop"}
+    assert api.post("/api/hook", json=begun, headers=theirs).status_code == 403
 
 
 def test_an_unfinished_list_of_things_to_do_is_an_open_end(state: State, api: TestClient) -> None:  # noqa: F811

@@ -150,6 +150,11 @@ def test_an_answer_without_a_recorded_end_is_an_end() -> None:
     assert "Left open" not in told.text
 
 
+def test_the_same_request_in_session_after_session_is_told_once() -> None:
+    turns = [turn(session, "Write the release notes of this week") for session in "edcba"]
+    assert opening(recorded(*turns), budget=2_000).text.count("release notes") == 1
+
+
 def test_what_the_last_words_leave_is_told() -> None:
     said = "The uploads are moved.\n\nNext steps:\n- Delete the old bucket\n- Tell the customers"
     told = opening(recorded(turn("a", "Move the uploads to the new bucket", said)), budget=2_000)

@@ -30,7 +30,7 @@ PROMPT_CHARS = 1_500
 PROMPT_HITS = 3
 QUERY_CHARS = 1_000
 """Of a longer prompt only the beginning is looked up: what is asked for stands there, and what is pasted below."""
-_SESSIONS, _TURNS, _NOTES = 8, 12, 6  # that are looked at, the latest
+_SESSIONS, _TURNS, _NOTES = 12, 12, 6  # that are looked at, the latest
 _NOT_TYPED = re.compile(r"\s*(?:[/!#]|<[a-z][a-z-]*[ >])")
 
 

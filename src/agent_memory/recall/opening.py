@@ -153,10 +153,15 @@ def _lines(recorded: Recorded) -> Iterator[Line]:
     opened = [*_open(recorded.sessions, turns, words)]
     cut = {turn.prompt_id for own in turns.values() for turn in own if turn.cut and turn is own[-1]}
     number = -1
+    goals: set[str] = set()
     for session in recorded.sessions:
         told = [turn for turn in turns.get(session["id"], ()) if turn.tells and turn.prompt_id not in cut]
         if not told:
             continue
+        goal = told[0].what(ASKED_CHARS)
+        if goal in goals:
+            continue  # the same request in session after session is told of the latest
+        goals.add(goal)
         number += 1
         if number == 0:
             yield from _last_session(session, told[-_LAST_TURNS:])
