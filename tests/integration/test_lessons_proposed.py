@@ -12,7 +12,7 @@ from agent_memory.forgetting import forget
 from agent_memory.journal import projects
 from agent_memory.journal.event import Event, ToolCall
 from agent_memory.journal.ingest import ingest
-from agent_memory.lessons import gate, mined, moment, proposing, store
+from agent_memory.lessons import gate, mined, miner, moment, proposing, store
 from agent_memory.lessons.lesson import Draft
 from agent_memory.lessons.proposing import Report
 from agent_memory.lessons.trigger import Trigger, matches
@@ -242,3 +242,14 @@ def test_a_candidate_goes_when_a_session_that_it_was_made_from_is_forgotten(conn
     forget.forget(conn, forget.Wanted(session="two"), by="cli")
     assert rows(conn) == []
     assert propose(conn, project).made == []
+
+
+def test_at_a_quiet_time_every_project_with_new_failures_is_mined_once(conn: Connection) -> None:
+    record(conn, "/srv/shop", "one", VENV)
+    record(conn, "/srv/shop", "two", VENV)
+    record(conn, "/srv/blog", "three", TREE * 2)
+    assert miner.run(conn, SETTINGS) == 2
+    before = rows(conn)
+    assert miner.due(conn) == []
+    assert miner.run(conn, SETTINGS) == 0
+    assert rows(conn) == before

@@ -124,7 +124,7 @@ def mine(sessions: Sequence[Session], count_also: Iterable[Trigger] = ()) -> Min
         by_group[proposal.group.signature].append(proposal)
     merged: dict[Trigger, list[_Group]] = defaultdict(list)
     for same in by_group.values():
-        if best := _choose(same, counted, list(counted.calls)):
+        if best := _choose(same, counted):
             merged[best].append(same[0].group)
     found = [_candidate(trigger, all_of, by_group, counted, sessions) for trigger, all_of in merged.items()]
     found += [_corrected(trigger, all_of, counted, sessions) for trigger, all_of in said.items()]
@@ -164,6 +164,8 @@ class Counted:
             lambda: defaultdict(Counter)
         )
         """By trigger and session: before how many calls that failed with a signature, and (None) that succeeded."""
+        self._failed_in: dict[Signature, dict[str, None]] = defaultdict(dict)
+        self._sums: dict[tuple[Trigger, Signature], tuple[int, int, float, int]] = {}
         self._matcher = Matcher((trigger, trigger) for trigger in dict.fromkeys(triggers))
         seen: dict[tuple[str, str], list[Trigger]] = {}
         for session in sessions:
@@ -177,6 +179,7 @@ class Counted:
         self.calls[step.session_id] += 1
         if step.failure:
             self.failed[step.session_id][step.failure] += 1
+            self._failed_in[step.failure][step.session_id] = None
         elif not step.ok:
             return
         said = (call.tool, call.command or call.path or call.input or "")
@@ -197,6 +200,17 @@ class Counted:
             failed = sum(self.failed[session][signature] for signature in wanted)
             total += Estimate(1, self.calls[session], right, counts[None], failed - right)
         return total
+
+    def sums(self, trigger: Trigger, signature: Signature) -> tuple[int, int, float, int]:
+        """Over all sessions: right, missed, and of those in which it would have spoken the sum of their precisions and
+        their number."""
+        if (trigger, signature) not in self._sums:
+            where = dict.fromkeys([*self.spoke.get(trigger, ()), *self._failed_in[signature]])
+            each = [self.estimate(trigger, [signature], [session]) for session in where]
+            known = [one.precision for one in each if one.precision is not None]
+            right, missed = sum(one.right for one in each), sum(one.missed for one in each)
+            self._sums[trigger, signature] = (right, missed, sum(known), len(known))
+        return self._sums[trigger, signature]
 
     def fairness(
         self, trigger: Trigger, signatures: Iterable[Signature], sessions: Iterable[str]
@@ -256,16 +270,23 @@ def _proposals(group: _Group, roots: Sequence[str]) -> list[_Proposal]:
     return [_Proposal(group, trigger, frozenset(sessions)) for trigger, sessions in found.items()]
 
 
-def _choose(proposals: Sequence[_Proposal], counted: Counted, sessions: Sequence[str]) -> Trigger | None:
-    """The one with the best balance of precision and coverage; of equals the one that was proposed first."""
+def _choose(
+    proposals: Sequence[_Proposal], counted: Counted, *, without: str | None = None
+) -> Trigger | None:
+    """The one with the best balance of precision and coverage over all sessions, or over all but one; of equals the
+    one that was proposed first."""
     best: tuple[float, _Proposal] | None = None
     for proposal in proposals:
         signature = proposal.group.signature
-        whole = counted.estimate(proposal.trigger, [signature], sessions)
-        fair = counted.fairness(proposal.trigger, [signature], sessions)
-        if fair is None or not whole.right:
+        right, missed, precision, sessions = counted.sums(proposal.trigger, signature)
+        if without is not None:
+            one = counted.estimate(proposal.trigger, [signature], [without])
+            right, missed = right - one.right, missed - one.missed
+            if one.precision is not None:
+                precision, sessions = precision - one.precision, sessions - 1
+        if not sessions or not right:
             continue
-        coverage = whole.right / (whole.right + whole.missed)
+        fair, coverage = precision / sessions, right / (right + missed)
         if coverage < LEAST_COVERAGE:
             continue
         score = 1.25 * fair * coverage / (0.25 * fair + coverage)
@@ -379,9 +400,8 @@ def _held_out(
     for session in counted.calls:
         made = trigger
         if session in failed_in:
-            others = [other for other in counted.calls if other != session]
             without = [proposal for proposal in proposals if proposal.made_from - {session}]
-            chosen = _choose(without, counted, others)
+            chosen = _choose(without, counted, without=session)
             if chosen is None:
                 continue  # without this session there would be no such lesson
             made = chosen
