@@ -12,6 +12,7 @@ from tests.integration.test_drain import payload
 
 from agent_memory import paths, settings
 from agent_memory.capture import spool
+from agent_memory.cli import service as cli_service
 from agent_memory.database import server
 from agent_memory.database.backup import archive
 from agent_memory.errors import AgentMemoryError
@@ -320,3 +321,23 @@ def test_backups_are_made_listed_and_proven_over_rest(api: TestClient) -> None:
     with archive.lock():
         assert api.post("/api/admin/backups").status_code == 409
     assert api.get("/api/health").json()["backup"]["newest"]
+
+
+def test_health_and_status_tell_of_lessons_that_wait_for_a_decision(api: TestClient) -> None:
+    assert api.get("/api/health").json()["lessons"] == {}
+    rule = {
+        "title": "Push",
+        "rule": "Run the tests first.",
+        "trigger_tool": "Bash",
+        "project": "/home/dev/shop",
+    }
+    for number, status in enumerate(("active", "candidate", "candidate")):
+        made = rule | {
+            "trigger_pattern": f"git push {number}",
+            "rule": f"Run test {number} first.",
+            "status": status,
+        }
+        assert api.post("/api/lessons", json=made).status_code == 201
+    counted = api.get("/api/health").json()["lessons"]
+    assert counted == {"active": 1, "candidate": 2}
+    assert "2 candidates wait for you: agent-memory lesson review" in cli_service._lessons(counted)

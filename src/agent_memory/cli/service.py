@@ -147,6 +147,8 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row("stored", " · ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in stored.items()))
     table.add_row("waiting", _waiting(report))
     table.add_row("backup", _backup(report["backup"]))
+    if lessons := report.get("lessons"):
+        table.add_row("lessons", _lessons(lessons))
     if (kept := report.get("retention")) and (kept["policies"] or kept["last_run"]):
         last = kept["last_run"]
         freed = (
@@ -176,6 +178,12 @@ def _waiting(report: dict[str, Any]) -> str:
         f"{queue['unembedded']:,} passages for their vectors" if queue.get("unembedded") else "",
     ]
     return ", ".join(part for part in parts if part) or "nothing"
+
+
+def _lessons(count: dict[str, int]) -> str:
+    waiting = count.get("candidate", 0)
+    wait = f" · {waiting} candidates wait for you: agent-memory lesson review" if waiting else ""
+    return f"{count.get('active', 0)} active{wait}"
 
 
 def _backup(backup: dict[str, Any]) -> str:

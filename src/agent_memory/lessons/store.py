@@ -58,6 +58,12 @@ _RAN = """
 _BY_WEIGHT = "array_position(array['critical', 'warning', 'info'], l.severity), l.id"
 
 
+def by_status(conn: Connection) -> dict[str, int]:
+    """How many lessons there are of each status, in all projects."""
+    rows = conn.execute("select status, count(*) as n from mem_lessons group by status")
+    return {row["status"]: int(row["n"]) for row in rows}
+
+
 def lock(conn: Connection) -> None:
     """One lesson is made at a time until the transaction's end, so that two who make the same one make it once."""
     conn.execute("lock table mem_lessons in share row exclusive mode")

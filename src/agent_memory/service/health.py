@@ -9,6 +9,7 @@ from typing import Any
 from agent_memory import __version__
 from agent_memory.forgetting import retention
 from agent_memory.health import look, rules
+from agent_memory.lessons import store as lessons
 from agent_memory.service.state import State
 
 THREADS = ("spool", "sessions")
@@ -19,10 +20,12 @@ def report(state: State) -> dict[str, Any]:
     uptime = time.monotonic() - state.started
     own: dict[str, Any] = {"uptime_s": uptime, "embedder_error": state.notes.get("embedder")}
     kept: dict[str, Any] | None = None
+    learnt: dict[str, int] | None = None
     try:
         with state.pool.connection(timeout=2) as conn:
             own |= look.at_database(conn)
             kept = retention.report(conn, state.settings)
+            learnt = lessons.by_status(conn)
         own["threads"] = tuple(name for name in THREADS if name in state.notes)
     except look.AWAY as error:
         own["database_error"] = type(error).__name__
@@ -42,5 +45,6 @@ def report(state: State) -> dict[str, Any]:
         else {"pending": None, "failed": None, "oldest_s": None, "unembedded": None},
         "backup": {"newest": newest, "each_night": facts.backups.scheduled is not None},
         "retention": kept,
+        "lessons": learnt,
         "worker": state.notes.get("worker_pid"),
     }
