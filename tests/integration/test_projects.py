@@ -82,6 +82,17 @@ def test_a_repository_in_the_home_folder_swallows_no_project_below_it(
     assert identify(str(tmp_path / "user")).key == f"path:{(tmp_path / 'user').resolve()}"
 
 
+def test_the_root_is_a_project_of_its_own_and_of_nothing_below_it() -> None:
+    assert identify("/").key == "path:/"
+    assert identify("/nowhere/at/all").key == "path:/nowhere/at/all"
+
+
+def test_a_clone_that_is_moved_is_the_project_of_its_remote(tmp_path: Path) -> None:
+    shop = repository(tmp_path / "shop", "git@github.com:acme/shop.git")
+    before = identify(str(shop)).key
+    assert identify(str(shop.rename(tmp_path / "elsewhere"))).key == before
+
+
 def test_a_folder_that_is_gone_is_known_by_its_path() -> None:
     assert identify("/home/dev/gone").key == "path:/home/dev/gone"
 

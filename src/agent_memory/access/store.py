@@ -93,3 +93,11 @@ def delete_audit(conn: Connection, *, days: int) -> int:
     return conn.execute(
         "delete from mem_audit_log where occurred_at < now() - make_interval(days => %s)", (days,)
     ).rowcount
+
+
+def revoke_of_project(conn: Connection, project_id: int) -> int:
+    """Revoke every token that is bound to this project. How many."""
+    return conn.execute(
+        "update mem_api_tokens set revoked_at = now() where project_id = %s and revoked_at is null",
+        (project_id,),
+    ).rowcount

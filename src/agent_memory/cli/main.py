@@ -16,6 +16,7 @@ from agent_memory.cli import (
     lessons,
     memory,
     mining,
+    projects,
     retention,
     service,
     setup,
@@ -34,6 +35,7 @@ setup.register(app)
 memory.register(app)
 forgetting.register(app)
 retention.register(app)
+projects.register(app)
 access.register(app)
 backup.register(app)
 doctor.register(app)

@@ -86,7 +86,7 @@ def _met(
         if (
             is_known
             or is_whole
-            or gone.in_period(row["session_id"], places.get(row["session_id"], ""), row["occurred_at"])
+            or gone.in_period(row["session_id"], [places.get(row["session_id"], "")], row["occurred_at"])
             or (gone.cuts and gone.value(value, project) != value)
         ):
             met.append(row)

@@ -229,15 +229,16 @@ def _take_sessions(conn: Connection, rows: Rows, sessions: list[str]) -> None:
 
 def _take_project(conn: Connection, rows: Rows, wanted: Wanted) -> None:
     assert wanted.project_id is not None
-    identity = store.identity(conn, wanted.project_id)
-    if identity is None:
+    identities = store.identities(conn, wanted.project_id)
+    if not identities:
         raise AgentMemoryError(
             f"There is no project {wanted.project_id}.", "See: agent-memory status", status=404
         )
     _take_sessions(conn, rows, store.sessions_of(conn, wanted.project_id))
     for row in store.observations(conn, project_id=wanted.project_id):
         rows.observation(row)
-    rows.period(("project", identity), None, datetime.now(UTC))
+    for identity in identities:
+        rows.period(("project", identity), None, datetime.now(UTC))
     # The project may be made anew, with another id.
     rows.everywhere()
 
@@ -255,10 +256,11 @@ def _take_period(conn: Connection, rows: Rows, wanted: Wanted) -> None:
     for row in store.observations(conn, project_id=wanted.project_id, since=wanted.since, until=wanted.until):
         if row["kind"] != "turn":  # that of a turn is built again from what is left of it
             rows.observation(row)
-    place: tuple[str, ...] = ("",)
+    places: list[tuple[str, ...]] = [("",)]
     if wanted.project_id is not None:
-        place = ("project", store.identity(conn, wanted.project_id) or "")
-    rows.period(place, wanted.since, wanted.until)
+        places = [("project", identity) for identity in store.identities(conn, wanted.project_id)]
+    for place in places:
+        rows.period(place, wanted.since, wanted.until)
 
 
 def _take_text(conn: Connection, rows: Rows, wanted: Wanted, lessons: LessonsOf) -> None:

@@ -163,9 +163,13 @@ def session_project(conn: Connection, session_id: str) -> int | None:
     return int(row["project_id"]) if row else None
 
 
-def identity(conn: Connection, project_id: int) -> str | None:
-    row = conn.execute("select identity from mem_projects where id = %s", (project_id,)).fetchone()
-    return str(row["identity"]) if row else None
+def identities(conn: Connection, project_id: int) -> list[str]:
+    """A project's identity, and those of the projects that were merged into it."""
+    rows = conn.execute(
+        "select identity from mem_projects where id = %s or merged_into = %s order by id",
+        (project_id, project_id),
+    )
+    return [row["identity"] for row in rows]
 
 
 def lessons(conn: Connection, project_id: int | None) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ of what is new the forgotten texts: one that was forgotten whole, and each forgo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -151,17 +151,24 @@ class Forgotten:
             found += keys(secret, "said", session, prompt, fingerprint(body.text))
         return found
 
-    def _places(self, events: Sequence[Event]) -> dict[str, str]:
-        """The identity of each session's project, none of which becomes known by it."""
-        found = store.identities(self._conn, list({event.session_id for event in events}))
-        for event in events:
-            if event.session_id not in found and event.cwd:
-                found[event.session_id] = projects.identify(event.cwd).key
-        return {event.session_id: found.get(event.session_id, "") for event in events}
+    def _places(self, events: Sequence[Event]) -> dict[str, set[str]]:
+        """The identity of each session's project, none of which becomes known by it, and of the one that its folder
+        names, where somebody merged or split these."""
+        known = store.identities(self._conn, list({event.session_id for event in events}))
+        found = {event.session_id: {known.get(event.session_id, "")} for event in events}
+        folders = {(event.session_id, event.cwd) for event in events if event.cwd}
+        groups = projects.groups(self._conn) if folders else projects.Groups()
+        for session_id, cwd in folders:
+            found[session_id] |= {projects.identify(cwd).key, groups.of(cwd)}
+        return found
 
-    def in_period(self, session_id: str, project: str, at: datetime) -> bool:
-        """Whether a forgotten time holds for this session, in the project with this identity."""
-        places = (("",), ("project", project), ("session", session_id)) if self._periods else ()
+    def in_period(self, session_id: str, identities: Collection[str], at: datetime) -> bool:
+        """Whether a forgotten time holds for this session, in a project with one of these identities."""
+        places = (
+            [("",), ("session", session_id), *(("project", one) for one in identities)]
+            if self._periods
+            else []
+        )
         return any(
             (one.since is None or one.since <= at) and (one.until is None or at < one.until)
             for place in places

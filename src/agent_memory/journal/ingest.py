@@ -209,13 +209,15 @@ def _sessions(
     for event in events:
         row = rows.get(event.session_id)
         if row is None:
-            project = known.get(event.session_id)
-            if project is None:
+            if event.session_id in known:
+                place = projects.Place(known[event.session_id], None)
+            else:
                 cwd = next((e.cwd for e in events if e.session_id == event.session_id and e.cwd), None)
-                project = projects.ensure(conn, projects.identify(cwd))
+                place = projects.place(conn, projects.identify(cwd))
             row = rows[event.session_id] = store.SessionRow(
                 id=event.session_id,
-                project_id=project,
+                project_id=place.project_id,
+                origin_id=place.origin_id,
                 agent=event.agent,
                 started_at=event.occurred_at,
                 last_event_at=event.occurred_at,

@@ -3,15 +3,20 @@
 Clones of one remote, its worktrees and its subfolders are one project; clones of two remotes are two. A repository
 whose top is the home folder or `/` (dotfiles) is nobody's project: it would swallow all others.
 
+A repository without a remote that was moved is the one it was: the first line of its reflog tells. A person may merge
+projects, and split one (`agent_memory.regroup`); what they said holds for what comes later, too.
+
 git itself is not run: reading two small files costs a tenth of a process start, and works where git is missing.
 """
 
 from __future__ import annotations
 
 import configparser
+import hashlib
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,9 +31,42 @@ class Identity:
     """`git:<host>/<owner>/<name>`, `dir:<the repository's .git>`, `path:<folder>`, or `unknown`."""
     name: str
     path: str | None
+    folder: str | None = None
+    """The folder that was asked about, without symbolic links."""
+    mark: str | None = None
+    """What a repository without a remote is known by wherever it lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session belongs."""
+
+    project_id: int
+    origin_id: int | None
+    """The project that the folder names, where a person gave it to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """What persons said of projects, for whoever cannot ask the database each time."""
+
+    merged: Mapping[str, str] = field(default_factory=dict)
+    """A project's identity → that of the project it was merged into."""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    """A folder → the identity of the project that it was given to."""
+
+    def of(self, cwd: str | None) -> str:
+        """The identity of the project that a session in this folder belongs to."""
+        own = identify(cwd)
+        for folder in (Path(own.folder), *Path(own.folder).parents) if own.folder else ():
+            if given := self.folders.get(str(folder)):
+                return given
+        return self.merged.get(own.key, own.key)
 
 
 UNKNOWN = Identity("unknown", "unknown", None)
+_PATHS = ("/", "~", ".")
+"""What an argument that is a folder's path begins with."""
 _SCP_LIKE = re.compile(r"^(?:[^/\s]+@)?([^@:/\s]+):(?!//)(.+)$")
 
 
@@ -46,10 +84,10 @@ def identify(cwd: str | None) -> Identity:
         if git := _git_folder(top):
             remote = _remote(git)
             if remote:
-                return Identity(f"git:{remote}", remote.rsplit("/", 1)[-1], str(top))
+                return Identity(f"git:{remote}", remote.rsplit("/", 1)[-1], str(top), str(folder))
             main = git.parent if git.name == ".git" else git
-            return Identity(f"dir:{git}", main.name, str(top))
-    return Identity(f"path:{folder}", folder.name or "/", str(folder))
+            return Identity(f"dir:{git}", main.name, str(top), str(folder), _mark(git))
+    return Identity(f"path:{folder}", folder.name or "/", str(folder), str(folder))
 
 
 def normalise_remote(url: str) -> str | None:
@@ -76,25 +114,78 @@ def normalise_remote(url: str) -> str | None:
 def resolve(conn: Connection, argument: str) -> int | None:
     """The id of the project that an argument names: an id, a folder, a git remote, an identity, or a name that only
     one project has. None: no such project is known."""
+    if argument.startswith(_PATHS) and (given := _given(conn, _identity(argument))) is not None:
+        return given
+    own = named(conn, argument)
+    if own is not None:
+        return store.project_id(conn, number=own)
+    return None if argument.isdigit() else store.project_id(conn, name=argument)
+
+
+def named(conn: Connection, argument: str) -> int | None:
+    """Like `resolve`, but the project that has this id or this identity itself, also where it is part of another
+    now."""
     if re.fullmatch("[0-9]{1,18}", argument):
-        return store.project_id(conn, number=int(argument))
+        return store.project_itself(conn, number=int(argument))
     keys = [argument]
-    if argument.startswith(("/", "~", ".")):
-        keys.append(identify(os.path.abspath(os.path.expanduser(argument))).key)
+    if argument.startswith(_PATHS):
+        keys.append(_identity(argument).key)
     if remote := normalise_remote(argument):
         keys.append(f"git:{remote}")
-    for key in keys:
-        if (known := store.project_id(conn, identity=key)) is not None:
-            return known
-    return store.project_id(conn, name=argument)
+    return next((own for key in keys if (own := store.project_itself(conn, identity=key)) is not None), None)
+
+
+def _identity(argument: str) -> Identity:
+    return identify(os.path.abspath(os.path.expanduser(argument)))
 
 
 def ensure(conn: Connection, identity: Identity) -> int:
     """The id of a project, which becomes known here if it was not."""
-    known = store.project_id(conn, identity=identity.key)
-    if known is not None:
-        return known
-    return store.insert_project(conn, identity.key, identity.name, identity.path)
+    return place(conn, identity).project_id
+
+
+def place(conn: Connection, identity: Identity) -> Place:
+    """Where a session of this identity belongs; its project becomes known here if it was not. Until the caller commits,
+    nobody can merge or split the project, so what is stored in it meanwhile is moved with it."""
+    own = store.hold_project(conn, identity.key)
+    if own is None:
+        former = _moved_from(conn, identity)
+        store.insert_project(
+            conn, identity.key, identity.name, identity.path, mark=identity.mark, merged_into=former
+        )
+        own = store.hold_project(conn, identity.key)
+        assert own is not None
+    elif identity.mark and own["mark"] != identity.mark:
+        store.mark_project(conn, own["id"], identity.mark)
+    # Asked only now: whoever gives the folder away holds the project.
+    given = _given(conn, identity)
+    project = int(own["merged_into"] or own["id"]) if given is None else store.hold_number(conn, given)
+    return Place(project, None if project == own["id"] else int(own["id"]))
+
+
+def groups(conn: Connection) -> Groups:
+    """What holds now."""
+    return Groups(merged=store.merged_identities(conn), folders=store.given_folders(conn))
+
+
+def _given(conn: Connection, identity: Identity) -> int | None:
+    """The project that a person gave this folder, or one above it, to."""
+    if identity.folder is None:
+        return None
+    folder = Path(identity.folder)
+    return store.project_of_folder(conn, [str(folder), *map(str, folder.parents)])
+
+
+def _moved_from(conn: Connection, identity: Identity) -> int | None:
+    """The project that this repository was before its folder was moved. A copy is another one: the first still lies
+    where it was."""
+    if identity.mark is None:
+        return None
+    found = store.marked_projects(conn, identity.mark)
+    if any(os.path.exists(row["identity"].removeprefix("dir:")) for row in found):
+        return None
+    now = {int(row["id"]) for row in found}
+    return now.pop() if len(now) == 1 else None
 
 
 def ensure_argument(conn: Connection, argument: str) -> int:
@@ -105,8 +196,8 @@ def ensure_argument(conn: Connection, argument: str) -> int:
     known = resolve(conn, argument)
     if known is not None:
         return known
-    if argument.startswith(("/", "~", ".")):
-        return ensure(conn, identify(os.path.abspath(os.path.expanduser(argument))))
+    if argument.startswith(_PATHS):
+        return ensure(conn, _identity(argument))
     if remote := normalise_remote(argument):
         return ensure(conn, Identity(f"git:{remote}", remote.rsplit("/", 1)[-1], None))
     raise AgentMemoryError(
@@ -132,6 +223,16 @@ def _git_folder(top: Path) -> Path | None:
     except (OSError, UnicodeDecodeError):
         return None
     return own if own.is_dir() else None
+
+
+def _mark(git: Path) -> str | None:
+    """A hash of the reflog's first line: who made the repository's first commit and when, to the second."""
+    try:
+        with (git / "logs" / "HEAD").open("rb") as file:
+            line = file.readline(1000)
+    except OSError:
+        return None
+    return hashlib.sha256(line).hexdigest()[:32] if line.strip() else None
 
 
 def _remote(git: Path) -> str | None:

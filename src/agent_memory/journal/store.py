@@ -20,9 +20,12 @@ from agent_memory.journal.event import HOOK_ID
 class SessionRow:
     id: str
     project_id: int
+    """Of a new session: one that is known stays where it is."""
     agent: str
     started_at: datetime
     last_event_at: datetime
+    origin_id: int | None = None
+    """The project that its folder names, where a person gave it to another."""
     agent_version: str | None = None
     model: str | None = None
     git_branch: str | None = None
@@ -81,19 +84,94 @@ class MessageRow:
 def project_id(
     conn: Connection, *, number: int | None = None, identity: str | None = None, name: str | None = None
 ) -> int | None:
-    """A project's id by one of its names; by `name` only where exactly one project has it."""
+    """A project's id by one of its names, or that of the project it was merged into; by `name` only where exactly one
+    project has it."""
     rows = conn.execute(
-        "select id from mem_projects where id = %(number)s or identity = %(identity)s or name = %(name)s limit 2",
+        "select distinct coalesce(merged_into, id) as id from mem_projects"
+        " where id = %(number)s or identity = %(identity)s or name = %(name)s limit 2",
         {"number": number, "identity": identity, "name": name},
     ).fetchall()
     return int(rows[0]["id"]) if len(rows) == 1 else None
 
 
-def insert_project(conn: Connection, identity: str, name: str, path: str | None) -> int:
+def project_itself(conn: Connection, *, number: int | None = None, identity: str | None = None) -> int | None:
+    """The id of the project that has this id or identity, also where it was merged into another."""
     row = conn.execute(
-        "insert into mem_projects (identity, name, path) values (%s, %s, %s)"
+        "select id from mem_projects where id = %s or identity = %s", (number, identity)
+    ).fetchone()
+    return int(row["id"]) if row else None
+
+
+def hold_project(conn: Connection, identity: str) -> dict[str, Any] | None:
+    """The `id`, `merged_into` and `mark` of a project, which nobody can merge or split before the caller commits."""
+    return conn.execute(
+        "select id, merged_into, mark from mem_projects where identity = %s for key share", (identity,)
+    ).fetchone()
+
+
+def insert_project(
+    conn: Connection,
+    identity: str,
+    name: str,
+    path: str | None,
+    *,
+    mark: str | None = None,
+    merged_into: int | None = None,
+) -> int:
+    """The id of the project of this identity, made where there was none."""
+    row = conn.execute(
+        "insert into mem_projects (identity, name, path, mark, merged_into) values (%s, %s, %s, %s, %s)"
         " on conflict (identity) do update set identity = excluded.identity returning id",
-        (identity, name, path),
+        (identity, name, path, mark, merged_into),
+    ).fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
+def mark_project(conn: Connection, number: int, mark: str) -> None:
+    conn.execute("update mem_projects set mark = %s where id = %s", (mark, number))
+
+
+def marked_projects(conn: Connection, mark: str) -> list[dict[str, Any]]:
+    """The projects with this mark: `identity`, and `id` (that of the project they are in)."""
+    return conn.execute(
+        "select coalesce(merged_into, id) as id, identity from mem_projects where mark = %s order by id",
+        (mark,),
+    ).fetchall()
+
+
+def project_of_folder(conn: Connection, folders: Sequence[str]) -> int | None:
+    """The project that a person gave the innermost of these folders to, if any."""
+    row = conn.execute(
+        "select coalesce(p.merged_into, p.id) as id from mem_project_folders f"
+        " join mem_projects p on p.id = f.project_id"
+        " where f.path = any(%s) order by length(f.path) desc limit 1",
+        (list(folders),),
+    ).fetchone()
+    return int(row["id"]) if row else None
+
+
+def merged_identities(conn: Connection) -> dict[str, str]:
+    """The identity of each project that was merged → that of the one it was merged into."""
+    rows = conn.execute(
+        "select p.identity, t.identity as target from mem_projects p join mem_projects t on t.id = p.merged_into"
+    )
+    return {row["identity"]: row["target"] for row in rows}
+
+
+def given_folders(conn: Connection) -> dict[str, str]:
+    """Each folder that a person gave to a project → that project's identity."""
+    rows = conn.execute(
+        "select f.path, coalesce(t.identity, p.identity) as target from mem_project_folders f"
+        " join mem_projects p on p.id = f.project_id left join mem_projects t on t.id = p.merged_into"
+    )
+    return {row["path"]: row["target"] for row in rows}
+
+
+def hold_number(conn: Connection, number: int) -> int:
+    """Like `hold_project`, by id: the project that it is now."""
+    row = conn.execute(
+        "select coalesce(merged_into, id) as id from mem_projects where id = %s for key share", (number,)
     ).fetchone()
     assert row is not None
     return int(row["id"])
@@ -102,8 +180,95 @@ def insert_project(conn: Connection, identity: str, name: str, path: str | None)
 def projects(conn: Connection) -> list[dict[str, Any]]:
     return conn.execute(
         "select p.id, p.identity, p.name, p.path, count(s.id) as sessions, max(s.last_event_at) as last_event_at"
-        " from mem_projects p left join mem_sessions s on s.project_id = p.id group by p.id order by p.id"
+        " from mem_projects p left join mem_sessions s on s.project_id = p.id where p.merged_into is null"
+        " group by p.id order by p.id"
     ).fetchall()
+
+
+def project(conn: Connection, number: int) -> dict[str, Any]:
+    """One project, with what was `merged` into it, the `folders` that a person gave to it, and the folders in which its
+    sessions ran (`seen`)."""
+    row = conn.execute(
+        """
+        select p.id, p.identity, p.name, p.path, p.merged_into, p.created_at,
+            (select count(*) from mem_sessions where project_id = p.id) as sessions,
+            (select max(last_event_at) from mem_sessions where project_id = p.id) as last_event_at,
+            array(select identity from mem_projects where merged_into = p.id order by id) as merged,
+            array(select path from mem_project_folders where project_id = p.id order by path) as folders,
+            array(select cwd from mem_sessions where project_id = p.id and cwd is not null
+                group by cwd order by count(*) desc, cwd limit 20) as seen
+        from mem_projects p where p.id = %s
+        """,
+        (number,),
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def lock_projects(conn: Connection, numbers: Sequence[int]) -> None:
+    """Let nobody store anything new in these projects until the caller commits."""
+    conn.execute(
+        "select from mem_projects where id = any(%s) order by id for update", (sorted(set(numbers)),)
+    )
+
+
+def merge_projects(conn: Connection, source: int, target: int) -> None:
+    """From now on whatever names `source` means `target`."""
+    conn.execute(
+        "update mem_projects set merged_into = %(target)s where id = %(source)s or merged_into = %(source)s",
+        {"source": source, "target": target},
+    )
+
+
+def separate_project(conn: Connection, number: int) -> None:
+    """A project that was merged is one of its own again."""
+    conn.execute("update mem_projects set merged_into = null where id = %s", (number,))
+
+
+def give_folder(conn: Connection, path: str, project: int) -> None:
+    """From now on what happens in this folder, and below, is that project's."""
+    conn.execute(
+        "insert into mem_project_folders (path, project_id) values (%s, %s)"
+        " on conflict (path) do update set project_id = excluded.project_id",
+        (path, project),
+    )
+
+
+def sessions_of(conn: Connection, project: int) -> list[dict[str, Any]]:
+    """Every session of a project: `id`, `cwd`, `origin_id`; none can go on until the caller commits."""
+    return conn.execute(
+        "select id, cwd, origin_id from mem_sessions where project_id = %s order by id for no key update",
+        (project,),
+    ).fetchall()
+
+
+def move_sessions(conn: Connection, sessions: Sequence[str], target: int) -> int:
+    """Give sessions to another project. How many were not there before."""
+    return conn.execute(
+        "update mem_sessions set project_id = %(target)s,"
+        " origin_id = nullif(coalesce(origin_id, project_id), %(target)s)"
+        " where id = any(%(ids)s) and project_id <> %(target)s",
+        {"ids": list(sessions), "target": target},
+    ).rowcount
+
+
+def session_counts(conn: Connection, sessions: Sequence[str]) -> dict[str, int]:
+    """The rows of these sessions in each table of the journal."""
+    tables = {
+        "prompts": "user_prompts",
+        "tool_calls": "tool_calls",
+        "assistant_messages": "assistant_messages",
+    }
+    row = conn.execute(
+        "select "
+        + ", ".join(
+            f"(select count(*) from mem_{table} where session_id = any(%(ids)s)) as {name}"
+            for name, table in tables.items()
+        ),
+        {"ids": list(sessions)},
+    ).fetchone()
+    assert row is not None
+    return dict(row)
 
 
 def known_sessions(conn: Connection, sessions: Sequence[str]) -> dict[str, tuple[int, datetime | None]]:
@@ -136,10 +301,11 @@ def save_sessions(conn: Connection, rows: Sequence[SessionRow]) -> int:
     for row in sorted(rows, key=lambda r: r.id):
         said = conn.execute(
             """
-            insert into mem_sessions as s (id, project_id, agent, agent_version, model, git_branch, cwd,
+            insert into mem_sessions as s (id, project_id, origin_id, agent, agent_version, model, git_branch, cwd,
                 transcript_path, source, started_at, last_event_at, ended_at, end_reason)
-            values (%(id)s, %(project_id)s, %(agent)s, %(agent_version)s, %(model)s, %(git_branch)s, %(cwd)s,
-                %(transcript_path)s, %(source)s, %(started_at)s, %(last_event_at)s, %(ended_at)s, %(end_reason)s)
+            values (%(id)s, %(project_id)s, %(origin_id)s, %(agent)s, %(agent_version)s, %(model)s, %(git_branch)s,
+                %(cwd)s, %(transcript_path)s, %(source)s, %(started_at)s, %(last_event_at)s, %(ended_at)s,
+                %(end_reason)s)
             on conflict (id) do update set
                 agent_version = coalesce(excluded.agent_version, s.agent_version),
                 model = coalesce(excluded.model, s.model),

@@ -115,6 +115,18 @@ def scanned(conn: Connection) -> list[Key]:
     return [Key(**{**row, "key": bytes(row["key"])}) for row in rows]
 
 
+def copy(conn: Connection, source: int, target: int) -> None:
+    """Keep out of one project what is kept out of another: what that one had is given to it."""
+    conn.execute(
+        "insert into mem_tombstone_keys (tombstone_id, kind, key, project_id, length, beginning, since, until)"
+        " select tombstone_id, kind, key, %(target)s, length, beginning, since, until from mem_tombstone_keys k"
+        " where project_id = %(source)s and not exists (select from mem_tombstone_keys there"
+        " where there.tombstone_id = k.tombstone_id and there.kind = k.kind and there.key = k.key"
+        " and there.project_id = %(target)s)",
+        {"source": source, "target": target},
+    )
+
+
 def listed(conn: Connection, *, limit: int) -> list[dict[str, Any]]:
     """The latest first."""
     return conn.execute(

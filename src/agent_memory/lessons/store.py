@@ -367,3 +367,24 @@ def _trigger(row: Mapping[str, Any]) -> Trigger:
         kind=row["trigger_kind"],
         files=tuple(row["trigger_files"]),
     )
+
+
+def move(conn: Connection, target: int, *, project: int | None = None, sessions: Sequence[str] = ()) -> int:
+    """Give lessons to another project, with what came of them: all of a project, or those that were made in
+    `sessions`. How many. One that mining would make again there keeps its rule and gives up its origin."""
+    chosen = {"target": target, "project": project, "sessions": list(sessions)}
+    mine = "(project_id = %(project)s::bigint or session_id = any(%(sessions)s::text[]))"
+    conn.execute(
+        f"""
+        update mem_lessons l set origin = null where project_id <> %(target)s and {mine} and exists
+            (select from mem_lessons there where there.project_id = %(target)s and there.origin = l.origin)
+        """,
+        chosen,
+    )
+    conn.execute(
+        f"update mem_lesson_events set project_id = %(target)s where project_id <> %(target)s and {mine}",
+        chosen,
+    )
+    return conn.execute(
+        f"update mem_lessons set project_id = %(target)s where project_id <> %(target)s and {mine}", chosen
+    ).rowcount

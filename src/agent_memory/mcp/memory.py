@@ -35,7 +35,7 @@ class Memory:
         self.settings = settings
         self._folder = folder
         self._pool: Pool | None = None
-        self._project: int | None = None
+        self._project: projects.Identity | None = None
         self._embedder: Embedder | None = None
         self._closed = False
         self._background: list[threading.Thread] = []
@@ -84,9 +84,10 @@ class Memory:
             ) from error
 
     def _try(self, operation: Callable[[Connection, int], T]) -> T:
-        pool, project = self._opened()
+        pool, identity = self._opened()
         with pool.connection(timeout=WAIT_S) as conn:
-            return operation(conn, project)
+            # Each time: while the server runs, a person may merge projects.
+            return operation(conn, projects.ensure(conn, identity))
 
     def embedder(self) -> Embedder | None:
         """The embedder, or None where it cannot be loaded: then the words alone are searched."""
@@ -128,7 +129,7 @@ class Memory:
         self._background.append(thread)
         thread.start()
 
-    def _opened(self) -> tuple[Pool, int]:
+    def _opened(self) -> tuple[Pool, projects.Identity]:
         with self._opening:
             if self._closed:
                 raise AgentMemoryError("The memory is closed.", "Start the server again.")
@@ -136,7 +137,7 @@ class Memory:
                 conninfo = server.conninfo(self.settings)
                 with server.connect(conninfo) as conn:
                     migrate(conn)
-                    self._project = projects.ensure(conn, projects.identify(self._folder))
+                self._project = projects.identify(self._folder)
                 self._pool = server.open_pool(conninfo, size=POOL_SIZE)
             return self._pool, self._project
 

@@ -182,6 +182,90 @@ def _index_again(conn: Connection, chunks: dict[int, tuple[int, int, Chunk]]) ->
     conn.execute("delete from mem_observation_chunks where id = any(%s)", (old,))
 
 
+def move(
+    conn: Connection, target: int, *, project: int | None = None, sessions: Sequence[str] = ()
+) -> dict[str, int]:
+    """Give observations to another project, with their chunks and vectors: all of a project, or those of `sessions`.
+    How many `observations`, `chunks` and `vectors`, and how many observations were there twice (`same`).
+
+    Where both projects have an observation of one external id, those that read the same become one; of others the
+    later one keeps the id.
+    """
+    chosen = {"target": target, "project": project, "sessions": list(sessions)}
+    mine = """o.project_id <> %(target)s
+        and (o.project_id = %(project)s::bigint or o.session_id = any(%(sessions)s::text[]))"""
+    twice = f"""select o.id as moving, there.id as staying, o.occurred_at > there.occurred_at as later,
+            (o.title, o.text) = (there.title, there.text) as same
+        from mem_observations o join mem_observations there
+            on there.project_id = %(target)s and there.external_id = o.external_id where {mine}"""
+    conn.execute(
+        f"update mem_observations o set supersedes = twice.staying from ({twice}) twice"
+        " where o.supersedes = twice.moving and twice.same and o.id <> twice.staying",
+        chosen,
+    )
+    same = conn.execute(
+        f"delete from mem_observations o using ({twice}) twice where o.id = twice.moving and twice.same",
+        chosen,
+    ).rowcount
+    conn.execute(
+        f"update mem_observations o set external_id = null from ({twice}) twice"
+        " where o.id = case when twice.later then twice.staying else twice.moving end",
+        chosen,
+    )
+    moved = conn.execute(
+        f"update mem_observations o set project_id = %(target)s where {mine} returning id", chosen
+    ).fetchall()
+    counts = _move_chunks(conn, [row["id"] for row in moved], target)
+    return {"observations": len(moved), **counts, "same": same}
+
+
+def _move_chunks(conn: Connection, observations: Sequence[int], target: int) -> dict[str, int]:
+    """Copies in the other project take the chunks' place: what is indexed by project is never changed in place."""
+    those = {"ids": list(observations), "target": target}
+    old = "mem_observation_chunks old"
+    pair = f"""{old} join mem_observation_chunks new
+        on new.observation_id = old.observation_id and new.ordinal = -1 - old.ordinal
+        where old.observation_id = any(%(ids)s) and old.project_id <> %(target)s"""
+    chunks = conn.execute(
+        f"""
+        insert into mem_observation_chunks (observation_id, project_id, ordinal, role, text, words, tsv)
+        select observation_id, %(target)s::bigint, -1 - ordinal, role, text, words,
+            ts_delete(tsv, 'project/' || project_id) || array_to_tsvector(array['project/' || %(target)s::bigint])
+        from {old} where observation_id = any(%(ids)s) and project_id <> %(target)s order by id
+        """,
+        those,
+    ).rowcount
+    vectors = conn.execute(
+        f"""
+        insert into mem_chunk_vectors (model_id, chunk_id, project_id, embedding)
+        select v.model_id, pair.new, %(target)s, v.embedding
+        from (select old.id as old, new.id as new from {pair}) pair
+            join mem_chunk_vectors v on v.chunk_id = pair.old
+        """,
+        those,
+    ).rowcount
+    conn.execute(
+        f"""
+        insert into mem_embedding_queue (chunk_id)
+        select pair.new from (select old.id as old, new.id as new from {pair}) pair
+            join mem_embedding_queue q on q.chunk_id = pair.old
+        """,
+        those,
+    )
+    conn.execute(
+        "insert into mem_word_queue (chunk_id, project_id) select id, project_id from mem_observation_chunks"
+        " where observation_id = any(%(ids)s) and ordinal < 0",
+        those,
+    )
+    conn.execute(f"delete from {old} where observation_id = any(%(ids)s) and project_id <> %(target)s", those)
+    conn.execute(
+        "update mem_observation_chunks set ordinal = -1 - ordinal"
+        " where observation_id = any(%(ids)s) and ordinal < 0",
+        those,
+    )
+    return {"chunks": chunks, "vectors": vectors}
+
+
 def get(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     """Whole observations, in the order of `ids`; those that do not exist are left out."""
     rows = conn.execute("select * from mem_observations where id = any(%s)", (list(ids),)).fetchall()
@@ -197,6 +281,13 @@ def delete(conn: Connection, ids: Sequence[int]) -> int:
 def delete_turn(conn: Connection, session_id: str, external_id: str) -> None:
     conn.execute(
         "delete from mem_observations where session_id = %s and external_id = %s", (session_id, external_id)
+    )
+
+
+def delete_of_session(conn: Connection, session_id: str, project_id: int) -> None:
+    """Delete what a project has of a session."""
+    conn.execute(
+        "delete from mem_observations where session_id = %s and project_id = %s", (session_id, project_id)
     )
 
 

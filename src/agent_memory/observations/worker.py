@@ -23,6 +23,7 @@ import psycopg
 from agent_memory import settings
 from agent_memory.database import Connection, server
 from agent_memory.errors import AgentMemoryError
+from agent_memory.journal import store as journal
 from agent_memory.journal import tombstones
 from agent_memory.observations import embed, postings, queue, store, turns, vectors
 from agent_memory.observations.embed import Embedder
@@ -85,6 +86,10 @@ def _build(conn: Connection, session_id: str, prompt_id: str, *, index_again: bo
         store.delete_turn(conn, session_id, turns.external_id(session_id, prompt_id))
     found = [observation] if observation else []
     store.save(conn, [*found, *(turns.summaries(turn) if turn else [])], index_again=index_again)
+    if turn and journal.known_projects(conn, [session_id]).get(session_id) != turn.project_id:
+        # Meanwhile somebody gave the session to another project, and did not see what is being built here.
+        store.delete_of_session(conn, session_id, turn.project_id)
+        _build(conn, session_id, prompt_id, index_again=index_again)
 
 
 def index_words(conn: Connection) -> bool:

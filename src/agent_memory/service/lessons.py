@@ -57,6 +57,7 @@ class Lessons:
 
     def __init__(self) -> None:
         self.active = Active()
+        self.groups = projects.Groups()
         self.told: collections.OrderedDict[Turn, set[int]] = collections.OrderedDict()
         self.unrecorded: collections.deque[Firing] = collections.deque(maxlen=MOST_UNRECORDED)
         self.lock = threading.Lock()
@@ -69,7 +70,7 @@ def answer(state: State, event: str, payload: dict[str, Any], agent: str) -> Rep
     seen = moment_of(event, payload)
     if seen is None:
         return None
-    here = functools.cache(lambda: projects.identify(_text(payload, "cwd")).key)
+    here = functools.cache(lambda: held.groups.of(_text(payload, "cwd")))
     matching = held.active.matching(seen, here)
     if not matching:
         return None
@@ -140,6 +141,8 @@ def listen(state: State, conn: Connection, asks: Board, stopping: Callable[[], b
     while not stopping():
         if quiet >= LOOK_EVERY and (version := store.version(conn)) != seen:
             seen = version
+            # Lessons move with their projects: who regroups these changes the lessons too, and so we hear of it.
+            state.lessons.groups = projects.groups(conn)
             state.lessons.active = Active(store.active(conn))
             asks.want("lessons", asked(state.lessons.active))
             log.info("%d active lessons", len(state.lessons.active.lessons))

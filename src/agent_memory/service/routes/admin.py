@@ -1,14 +1,17 @@
-"""Administration: tokens, the audit log, backups. Takes the scope admin, whichever the method."""
+"""Administration: tokens, the audit log, backups, and which projects are one. Always takes the scope admin."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AliasChoices, AwareDatetime, BaseModel, Field, model_validator
 
+from agent_memory import regroup
 from agent_memory.access import audit, tokens
 from agent_memory.database.backup import archive, make, restore
+from agent_memory.journal import store
 from agent_memory.service.auth import By
 from agent_memory.service.state import Database, Service
 
@@ -79,3 +82,45 @@ def verify_backup(name: str, state: Service) -> dict[str, Any]:
 def _conninfo(state: Service) -> str:
     known = state.pool.conninfo
     return known if isinstance(known, str) else known()
+
+
+class Merge(BaseModel):
+    source: str = Field(validation_alias=AliasChoices("source", "from"))
+    target: str = Field(validation_alias=AliasChoices("target", "into"))
+    dry_run: bool = False
+
+
+class Split(BaseModel):
+    project: str
+    path: str | None = None
+    remote: str | None = None
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Split:
+        if (self.path is None) == (self.remote is None):
+            raise ValueError("give either path or remote")
+        return self
+
+
+@router.get("/projects/{project:path}")
+def show_project(project: str, conn: Database, by: By) -> dict[str, Any]:
+    """A project, with what was merged into it and the folders that were given to it."""
+    return store.project(conn, by.project(conn, project))
+
+
+@router.post("/projects/merge")
+def merge_projects(merge: Merge, conn: Database, request: Request) -> dict[str, Any]:
+    """Make one project part of another: what it has, and what will come."""
+    request.state.target = f"{merge.source} into {merge.target}{' (dry run)' if merge.dry_run else ''}"
+    with conn.transaction(force_rollback=merge.dry_run):
+        return asdict(regroup.merge(conn, merge.source, merge.target))
+
+
+@router.post("/projects/split")
+def split_project(split: Split, conn: Database, request: Request) -> dict[str, Any]:
+    """Take sessions out of a project: those of a folder, or of a remote that was merged into it."""
+    off = split.path or split.remote
+    request.state.target = f"{off} out of {split.project}{' (dry run)' if split.dry_run else ''}"
+    with conn.transaction(force_rollback=split.dry_run):
+        return asdict(regroup.split(conn, split.project, path=split.path, remote=split.remote))

@@ -1,0 +1,126 @@
+"""Which projects there are, and which are one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agent_memory import settings
+from agent_memory.cli.terminal import AsJson, database, plain, print_json
+from agent_memory.cli.terminal import project as resolved
+from agent_memory.errors import AgentMemoryError
+
+if TYPE_CHECKING:
+    from agent_memory.database import Connection
+    from agent_memory.regroup import Moved
+
+Named = Annotated[str, typer.Argument(help="An id, a folder, a git remote, an identity, or a name.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")]
+
+app = typer.Typer(help="Which projects there are, and which are one.", no_args_is_help=True)
+
+
+def register(main: typer.Typer) -> None:
+    main.add_typer(app, name="project")
+
+
+@app.command("list")
+def list_projects(*, as_json: AsJson = False) -> None:
+    """List the projects, the one that was worked on last first."""
+    from agent_memory.journal import store
+
+    with database() as conn:
+        rows = sorted(store.projects(conn), key=lambda row: str(row["last_event_at"] or ""), reverse=True)
+    if as_json:
+        print_json(rows)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("id", "name", "sessions", "last", "identity"):
+        table.add_column(name)
+    for row in rows:
+        last = f"{row['last_event_at'].astimezone():%Y-%m-%d}" if row["last_event_at"] else "–"
+        table.add_row(str(row["id"]), plain(row["name"]), str(row["sessions"]), last, plain(row["identity"]))
+    Console(highlight=False).print(table if rows else "Nothing was recorded yet.")
+
+
+@app.command()
+def show(project: Named, *, as_json: AsJson = False) -> None:
+    """Show one project: what was merged into it, which folders were given to it, and where its sessions ran."""
+    from agent_memory.journal import store
+
+    with database() as conn:
+        row = store.project(conn, resolved(conn, project))
+    if as_json:
+        print_json(row)
+        return
+    console = Console(highlight=False)
+    console.print(f"[bold]#{row['id']} {plain(row['name'])}[/bold]  {plain(row['identity'])}")
+    console.print(f"{row['sessions']} sessions, last {row['last_event_at'] or '–'}")
+    for title, values in (
+        ("merged into it", "merged"),
+        ("folders given to it", "folders"),
+        ("seen in", "seen"),
+    ):
+        for value in row[values]:
+            console.print(f"  {title}: {value}", markup=False)
+
+
+@app.command()
+def merge(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The project that becomes part of INTO.")],
+    target: Annotated[str, typer.Argument(metavar="INTO", help="The project that stays.")],
+    *,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make one project part of another: all that it has, and all that will come. `split --remote` undoes it."""
+    from agent_memory import regroup
+
+    with database() as conn, conn.transaction(force_rollback=dry_run):
+        moved = regroup.merge(conn, source, target)
+        _record(conn, "project merge", f"#{moved.source} into #{moved.target}", moved)
+    _tell(moved, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def split(
+    project: Named,
+    *,
+    path: Annotated[str | None, typer.Option(help="The sessions in this folder and below.")] = None,
+    remote: Annotated[
+        str | None,
+        typer.Option(help="The sessions of this git remote, or identity, that was merged into it."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take sessions out of a project into one of their own; what comes later goes the same way."""
+    from agent_memory import regroup
+
+    if (path is None) == (remote is None):
+        raise AgentMemoryError("It is not said what to take out.", "Give --path FOLDER or --remote URL.")
+    with database() as conn, conn.transaction(force_rollback=dry_run):
+        moved = regroup.split(conn, project, path=path, remote=remote)
+        _record(conn, "project split", f"#{moved.target} out of #{moved.source}", moved)
+    _tell(moved, dry_run=dry_run, as_json=as_json)
+
+
+def _record(conn: Connection, action: str, target: str, moved: Moved) -> None:
+    from agent_memory.access import audit
+
+    config = settings.load()
+    audit.record(conn, config, who="cli", action=action, kind="admin", target=target, project_id=moved.target)
+
+
+def _tell(moved: Moved, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(moved)
+        return
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in moved.counts().items())
+    done = "Would move" if dry_run else "Moved"
+    typer.echo(
+        f"{done} from #{moved.source} to #{moved.target}: {counts or 'nothing that is there already'}."
+    )
