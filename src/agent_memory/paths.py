@@ -31,6 +31,11 @@ def env_file() -> Path:
     return home() / ".env"
 
 
+def heard() -> Path:
+    """When each agent's hooks were heard last; see `capture.heard`."""
+    return home() / "heard"
+
+
 def installation() -> Path:
     """Where we are installed, for the Claude Code plugin."""
     return home() / "installation"

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from tests.integration.test_drain import rows
+from typer.testing import CliRunner
 
 from agent_memory import agents, sample, settings
 from agent_memory.capture import backfill as filling
 from agent_memory.capture.backfill import backfill, find
+from agent_memory.cli import main, setup
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import store
@@ -52,6 +54,38 @@ def test_a_broken_off_import_goes_on_where_it_stopped(conn: Connection, tmp_path
     run(conn, sample.session())
     # The session's id comes from the records, so both files tell the same session.
     assert counts == store.counts(conn)
+
+
+def test_ctrl_c_loses_nothing_and_the_next_run_goes_on(conn: Connection, tmp_path: Path) -> None:
+    lines = sample.session().read_text(encoding="utf-8").splitlines()
+    own = json.loads(next(line for line in lines if "sessionId" in line))["sessionId"]
+    for number in range(3):
+        text = "\n".join(lines).replace(own, f"{own}-{number}") + "\n"
+        (tmp_path / f"{number}.jsonl").write_text(text, encoding="utf-8")
+    read = 0
+
+    def interrupt(count: int) -> None:
+        nonlocal read
+        read += count
+        if read > 1.5 * sample.session().stat().st_size:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backfill(conn, find([tmp_path]), settings.load(), interrupt)
+    assert 0 < store.counts(conn)["sessions"] < 3
+    assert run(conn, tmp_path).unchanged >= 1
+    assert store.counts(conn)["tool_calls"] == 75
+    assert run(conn, tmp_path).stored == Counts()
+
+
+def test_a_broken_off_import_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_off(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(setup, "_import", broken_off)
+    done = CliRunner().invoke(main.app, ["backfill", str(sample.session())])
+    assert done.exit_code == 130
+    assert "goes on there" in done.stderr
 
 
 def test_a_place_that_is_not_there_is_said(tmp_path: Path) -> None:

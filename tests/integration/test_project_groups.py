@@ -172,6 +172,9 @@ def test_a_folder_is_split_off_with_what_is_below_it_and_what_comes_later(
     say(conn, "beside", shop / "tillage", "ptarmigan")
     assert found(conn, str(till)) == found(conn, str(till / "deep")) == {"kestrel", "curlew"}
     assert found(conn, str(shop)) == found(conn, "git@github.com:acme/shop.git") == {"heron", "ptarmigan"}
+    deep = projects.identify(str(till / "deep"))
+    assert projects.known(conn, deep) == projects.resolve(conn, str(till)) == projects.ensure(conn, deep)
+    assert projects.known(conn, projects.identify(str(tmp_path / "nowhere"))) is None
     assert projects.groups(conn).of(str(till / "deep")) == f"path:{till.resolve()}"
     assert projects.groups(conn).of(str(shop)) == "git:github.com/acme/shop"
 

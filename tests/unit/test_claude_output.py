@@ -100,3 +100,9 @@ def test_an_image_deep_within_an_unknown_shape_is_not_stored_either() -> None:
 def test_text_beside_an_image_stays() -> None:
     blocks = [{"type": "text", "text": "Shot:"}, {"type": "image", "data": PICTURE}]
     assert output.whole(blocks) == "Shot:\n[image, 12 kB]"
+
+
+@pytest.mark.parametrize("odd", [2**70, -(2**63) - 1, "half \ud83d"])
+def test_what_one_json_writer_refuses_is_text_all_the_same(odd: object) -> None:
+    assert output.whole(odd if isinstance(odd, int) else {"odd": odd})
+    assert output.of_blocks([{"type": "new", "odd": odd}])

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from agent_memory.agents import cline, cursor, vscode, windsurf, zed
+from agent_memory.agents import cline, cursor, custom, vscode, windsurf, zed
 from agent_memory.agents.claude_code import connect as claude_connect
 from agent_memory.agents.claude_code import payload as claude_payload
 from agent_memory.agents.claude_code import plugin as claude_plugin
@@ -77,6 +77,7 @@ NORMALISERS: dict[str, Normaliser] = {
     cursor.AGENT: cursor.events,
     windsurf.AGENT: windsurf.events,
     cline.AGENT: cline.events,
+    custom.AGENT: custom.events,
 }
 
 CONNECTIONS: dict[str, Connection] = {

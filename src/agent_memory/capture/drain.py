@@ -17,7 +17,7 @@ import orjson
 import psycopg
 
 from agent_memory import agents
-from agent_memory.capture import spool
+from agent_memory.capture import heard, spool
 from agent_memory.capture.spool import SpoolFile
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
@@ -77,10 +77,12 @@ def events_of(agent: str, payload: dict[str, Any], at: datetime) -> list[Event]:
 def _drain_batch(conn: Connection, batch: Sequence[SpoolFile], settings: Settings, told: Told) -> Counts:
     events: list[Event] = []
     read: list[Path] = []
+    latest: dict[str, datetime] = {}
     for file in batch:
         try:
             events += events_of(file.agent, read_payload(file.path.read_bytes()), file.written_at)
             read.append(file.path)
+            latest[file.agent] = max(file.written_at, latest.get(file.agent, file.written_at))
         except FileNotFoundError:
             continue  # another drain was quicker
         except (ValueError, AgentMemoryError) as error:
@@ -105,6 +107,9 @@ def _drain_batch(conn: Connection, batch: Sequence[SpoolFile], settings: Setting
     for path in read:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
+    for agent, at in latest.items():
+        if agent in agents.SESSION_FILES:
+            heard.note(agent, at)
     told(events)
     return counts
 

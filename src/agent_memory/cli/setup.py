@@ -44,6 +44,7 @@ def _change(agent: str, scope: Literal["user", "project"], *, dry_run: bool, rem
     from agent_memory import agents
     from agent_memory.agents import settings_file
     from agent_memory.agents.claude_code import plugin
+    from agent_memory.capture import heard
 
     changes = agents.connection(agent)(scope, Path.cwd(), remove=remove)
     if not changes:
@@ -59,6 +60,8 @@ def _change(agent: str, scope: Literal["user", "project"], *, dry_run: bool, rem
         else:
             what = "took our entries out of" if remove else "wrote our entries into"
         typer.echo(f"{what} {change.path}")
+    if scope == "user":
+        heard.disconnected(agent) if remove else heard.connected(agent)
     if not remove:
         plugin.note_installation()
         typer.echo(f"Restart {agent}: from its next session on it is recorded and has the memory's tools.")
@@ -74,7 +77,13 @@ def backfill(
     """Import what agents did before, from their own session files. Again: only what is new."""
     from agent_memory.capture import backfill as filling
 
-    _print_report(_import(filling.find(places or filling.default_places())))
+    try:
+        _print_report(_import(filling.find(places or filling.default_places())))
+    except KeyboardInterrupt:
+        typer.echo(
+            "Broken off. What was read is stored; the next agent-memory backfill goes on there.", err=True
+        )
+        raise typer.Exit(130) from None
 
 
 def welcome() -> None:

@@ -107,6 +107,8 @@ class Facts:
     backups: Backups = Backups()
     uptime_s: float | None = None
     """How long the service has been up, without the time that the machine slept."""
+    deaf: tuple[str, ...] = ()
+    """Agents that work and whose hooks tell nothing."""
     threads: tuple[str, ...] = ()
     """Parts of the service that fail again and again."""
     # What only the doctor looks at.

@@ -283,7 +283,17 @@ def coverage(facts: Facts) -> Iterator[Finding]:
             )
 
 
-CHEAP: tuple[Rule, ...] = (spool, database, queue, threads, embedder, disk, backup, clock)
+def capture(facts: Facts) -> Iterator[Finding]:
+    for agent in facts.deaf:
+        yield Finding(
+            "capture",
+            "problem",
+            f"The hooks of {agent} told nothing while it worked: what it does is not recorded as it happens.",
+            f"Restart {agent}; then: agent-memory connect {agent}. Codex also has to trust the hooks (/hooks).",
+        )
+
+
+CHEAP: tuple[Rule, ...] = (capture, spool, database, queue, threads, embedder, disk, backup, clock)
 """What the service looks at by itself."""
 ALL: tuple[Rule, ...] = (service, versions, hooks, *CHEAP, coverage, modes)
 

@@ -139,6 +139,12 @@ def _identity(argument: str) -> Identity:
     return identify(os.path.abspath(os.path.expanduser(argument)))
 
 
+def known(conn: Connection, identity: Identity) -> int | None:
+    """The id of the project that a session of this identity belongs to, where something is known of it."""
+    given = _given(conn, identity)
+    return store.project_id(conn, identity=identity.key) if given is None else given
+
+
 def ensure(conn: Connection, identity: Identity) -> int:
     """The id of a project, which becomes known here if it was not."""
     return place(conn, identity).project_id

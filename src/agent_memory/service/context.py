@@ -125,7 +125,7 @@ def _project(conn: Connection, session_id: str, cwd: Any) -> int | None:
     known = journal.known_projects(conn, [session_id]).get(session_id)
     identity = projects.identify(cwd if isinstance(cwd, str) else None)
     if known is None and identity != projects.UNKNOWN:
-        known = journal.project_id(conn, identity=identity.key)
+        known = projects.known(conn, identity)
     # Sessions of which nobody knows where they were have nothing in common.
     nobodys = journal.project_id(conn, identity=projects.UNKNOWN.key)
     return None if known == nobodys else known

@@ -18,7 +18,11 @@ THREADS = ("spool", "sessions")
 def report(state: State) -> dict[str, Any]:
     """The answer of `GET /api/health`. `status` is `ok` exactly when `problems` is empty; `findings` say what to do."""
     uptime = time.monotonic() - state.started
-    own: dict[str, Any] = {"uptime_s": uptime, "embedder_error": state.notes.get("embedder")}
+    own: dict[str, Any] = {
+        "uptime_s": uptime,
+        "embedder_error": state.notes.get("embedder"),
+        "deaf": tuple(state.notes.get("deaf", ())),
+    }
     kept: dict[str, Any] | None = None
     learnt: dict[str, int] | None = None
     try:

@@ -33,7 +33,7 @@ from psycopg_pool import ConnectionPool
 from agent_memory import paths, settings
 from agent_memory.access import audit
 from agent_memory.agents.claude_code import plugin
-from agent_memory.capture import reconcile, spool
+from agent_memory.capture import heard, reconcile, spool
 from agent_memory.capture.drain import drain
 from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
@@ -51,6 +51,7 @@ SETTLE = 20  # milliseconds without a new file before a batch is read
 RECENT_EVERY = 300.0  # seconds between two looks at the files of all recent sessions
 TRANSCRIPT_SETTLES = 1.0  # seconds after a turn's end in which the agent writes the last of it into its file
 NOTICE_EVERY = 30.0  # seconds
+LISTEN_EVERY = 300.0  # seconds between two looks whether an agent works and its hooks are silent
 STOP_WITHIN = 10.0  # seconds that the worker gets to stop
 START_WITHIN = 60.0  # seconds
 DAY = 86_400.0  # seconds
@@ -392,7 +393,10 @@ def _watch_over_worker(state: State, conninfo: str, stopping: threading.Event) -
 def _keep_notice(state: State, stopping: threading.Event) -> None:
     """Keep the line that the next session's start shows, while something is wrong (promise 8)."""
     notice = paths.notice()
+    looked = -LISTEN_EVERY
     while not stopping.is_set():
+        if time.monotonic() - looked >= LISTEN_EVERY and not spool.backlog().pending:
+            state.notes["deaf"], looked = heard.deaf(), time.monotonic()
         try:
             wrong = health.report(state)["problems"]
         except Exception as error:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ def whole(response: Any) -> str | None:
     text = of_known_shape(response)
     if text is not None:
         return text
-    return orjson.dumps(_without_images(response), option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+    return _compact(_without_images(response))
 
 
 def of_known_shape(response: Any) -> str | None:
@@ -72,7 +73,15 @@ def _block(block: Any) -> str:
         return image(source.get("data") if isinstance(source, dict) else block.get("data"))
     if kind == "tool_reference":
         return str(block.get("tool_name", ""))
-    return orjson.dumps(_without_images(block), default=str).decode()
+    return _compact(_without_images(block))
+
+
+def _compact(value: Any) -> str:
+    """As JSON, also where a number has more than 64 bits or a text holds half a surrogate pair."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"), default=str)
 
 
 def _shell(response: dict[str, Any]) -> str:

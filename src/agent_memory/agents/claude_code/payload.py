@@ -187,3 +187,5 @@ _BODIES: dict[str, Callable[[dict[str, Any]], list[Body]]] = {
     "PostCompact": _compacted,
     "SessionEnd": _session_end,
 }
+RECORDED = frozenset(_BODIES)
+"""The events that tell something."""

@@ -23,7 +23,7 @@ def note_installation() -> None:
 
 def note() -> str | None:
     """What to tell whoever connects Claude Code in its settings while the plugin is installed too."""
-    if not _installed():
+    if not installed():
         return None
     return (
         "The plugin agent-memory is installed too. Its hooks leave the recording to these, but its MCP server offers"
@@ -31,7 +31,8 @@ def note() -> str | None:
     )
 
 
-def _installed() -> bool:
+def installed() -> bool:
+    """Whether the plugin is installed and enabled."""
     folder = Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude").expanduser()
     try:
         enabled = json.loads((folder / "settings.json").read_bytes()).get("enabledPlugins", {})
