@@ -160,7 +160,7 @@ def test_a_session_goes_on_beside_a_hung_service(machine: Installation) -> None:
     assert "NOTES.md" in hung.stdout
     assert (
         hung.seconds < quick.seconds + 5
-    )  # 0.5 s at the start and 0.14 s at the prompt, on a machine that is busy
+    )  # 0.5 s at the start and 0.12 s at the prompt, on a machine that is busy
 
 
 def test_the_first_session_of_the_day_starts_the_service_and_waits_for_what_it_tells(
