@@ -354,3 +354,41 @@ def test_the_socket_module_names_a_port_that_is_taken() -> None:
         config = settings.load().model_copy(update={"agent_memory_port": taken.getsockname()[1]})
         with pytest.raises(AgentMemoryError, match="cannot be had"), sockets.tcp(config):
             pass
+
+
+def test_what_is_changed_on_the_command_line_is_written_down_too(
+    database_url: str, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from agent_memory.cli.main import app as command
+
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    run = CliRunner().invoke
+    folder = ["--project", OURS]
+    for arguments in (
+        ["save", CANARY, *folder],
+        ["retract", "1"],
+        ["lesson", "add", "Run the tests first.", "--pattern", "git push", "--tool", "Bash", *folder],
+        ["lesson", "retire", "1"],
+        ["token", "create", "laptop"],
+        ["token", "revoke", "laptop"],
+        ["forget", "1", "--yes"],
+        ["recall", "herons", *folder],
+    ):
+        done = run(command, arguments)
+        assert done.exit_code == 0, (arguments, done.output, done.exception)
+    rows = audit.read(conn)[::-1]
+    assert [(row["who"], row["action"]) for row in rows] == [
+        ("cli", action)
+        for action in (
+            "save",
+            "retract",
+            "lesson add",
+            "lesson retired",
+            "token create",
+            "token revoke",
+            "forget",
+        )
+    ]
+    assert CANARY not in str(rows)

@@ -14,6 +14,7 @@ from rich.table import Table
 from agent_memory import paths, settings
 from agent_memory.access.tokens import Scope
 from agent_memory.cli.terminal import AsJson, database, plain, print_json, project
+from agent_memory.cli.terminal import audit as written
 from agent_memory.errors import AgentMemoryError
 
 tokens_app = typer.Typer(help="Tokens for programs that call over TCP.", no_args_is_help=True)
@@ -39,7 +40,6 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a token and show it, this once: it is stored as a hash."""
-    from agent_memory.access import audit as log
     from agent_memory.access import tokens
 
     with database() as conn:
@@ -51,8 +51,7 @@ def create(
             project_id=project_id,
             expires_at=_moment(expires) if expires else None,
         )
-        config = settings.load()
-        log.record(conn, config, who="cli", action="token create", kind="admin", target=f"{name} ({scope})")
+        written(conn, "token create", kind="admin", target=f"{name} ({scope})")
     if as_json:
         print_json({"name": name, "scope": scope, "project_id": project_id, "token": made})
     else:
@@ -90,12 +89,11 @@ def list_tokens(*, as_json: AsJson = False) -> None:
 @tokens_app.command()
 def revoke(name: Annotated[str, typer.Argument(help="As it is listed.")]) -> None:
     """From now on the token opens nothing."""
-    from agent_memory.access import audit as log
     from agent_memory.access import tokens
 
     with database() as conn:
         tokens.revoke(conn, name)
-        log.record(conn, settings.load(), who="cli", action="token revoke", kind="admin", target=name)
+        written(conn, "token revoke", kind="admin", target=name)
     typer.echo(f"Revoked {name}.")
 
 
@@ -149,7 +147,6 @@ def redact(
 
         typer.echo(clean(file.read()), nl=False)
         return
-    from agent_memory.access import audit as log
     from agent_memory.observations import rescan as rescanning
 
     config = settings.load()
@@ -165,14 +162,7 @@ def redact(
         task = bar.add_task("reading rows", total=None)
         report = rescanning.rescan(conn, lambda _, count: bar.advance(task, count), dry_run=dry_run)
         if not dry_run:
-            log.record(
-                conn,
-                config,
-                who="cli",
-                action="redact --rescan",
-                kind="admin",
-                target=f"{report.observations} rebuilt",
-            )
+            written(conn, "redact --rescan", kind="admin", target=f"{report.observations} rebuilt")
     if as_json:
         print_json(report)
         return

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent_memory import paths, settings
-from agent_memory.cli.terminal import AsJson, span
+from agent_memory.cli.terminal import AsJson, audit, span
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ def bring_back(
         done = restore.restore(
             conninfo, backup, carry.carry, lambda step: console.print(f"  {step} …", style="dim")
         )
+    with server.connect(conninfo) as conn:
+        audit(conn, "backup restore", kind="admin", target=backup.name)
     console.print(f"Restored {backup.rows:,} rows of {backup.made_at.astimezone():%Y-%m-%d %H:%M}.")
     if done.migrations:
         console.print(f"Brought up to this version: {', '.join(done.migrations)}.")

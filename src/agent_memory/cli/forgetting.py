@@ -51,13 +51,11 @@ def forget(
 ) -> None:
     """Forget for good: observations and what they were made of, a session, a passage, a time, or a project. A text and
     a time are looked for in the project you stand in."""
-    from agent_memory.access import audit
     from agent_memory.forgetting import clean
     from agent_memory.forgetting import forget as forgetting
 
     if text == "-":
         text = typer.get_text_stream("stdin").read().strip()
-    config = settings.load()
     with terminal.database() as conn:
         _drain(conn)
         wanted = _wanted(conn, ids or [], session, text, since, until, project, everywhere=everywhere)
@@ -73,11 +71,9 @@ def forget(
         if not yes and not typer.confirm("Forget this for good?", default=False, err=True):
             raise AgentMemoryError("Nothing was forgotten.", "Answer y, or give --yes.")
         receipt = forgetting.forget(conn, wanted, by="cli")
-        audit.record(
+        terminal.audit(
             conn,
-            config,
-            who="cli",
-            action="forget",
+            "forget",
             kind="admin",
             target=f"{receipt.what}, tombstone {receipt.tombstone}",
             project_id=wanted.project_id,
@@ -100,16 +96,13 @@ def tombstones(
     as_json: terminal.AsJson = False,
 ) -> None:
     """List what was forgotten: when, by whom, how many rows. No text is kept."""
-    from agent_memory.access import audit
     from agent_memory.journal import tombstones as stones
 
     with terminal.database() as conn:
         if lift is not None:
             if not stones.lift(conn, lift):
                 raise AgentMemoryError(f"There is no tombstone {lift}.", "See: agent-memory tombstones")
-            audit.record(
-                conn, settings.load(), who="cli", action="lift tombstone", kind="admin", target=str(lift)
-            )
+            terminal.audit(conn, "lift tombstone", kind="admin", target=str(lift))
             typer.echo(
                 f"Tombstone {lift} is lifted. What it kept out comes in when it is told again: backfill."
             )

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent_memory import settings
-from agent_memory.cli.terminal import AsJson, Project, database, plain, print_json
+from agent_memory.cli.terminal import AsJson, Project, audit, database, plain, print_json
 from agent_memory.errors import AgentMemoryError
 from agent_memory.lessons.lesson import Action, Severity, Status
 from agent_memory.lessons.moment import Phase
@@ -98,6 +98,7 @@ def add(
         made = gate.create(
             conn, draft, settings.load(), active=not agent, may_deny=action == "deny" and not agent
         )
+        audit(conn, "lesson add", target=f"lesson {made.lesson.id}", project_id=project_id)
     lesson = made.lesson
     if as_json:
         print_json({**render.as_dict(lesson), "new": made.new})
@@ -227,6 +228,7 @@ def review(*, project: Project = None, every: Annotated[bool, typer.Option("--al
                 break
             if changes:
                 gate.change(conn, lesson.id, settings.load(), **changes)
+                audit(conn, "lesson review", target=f"lesson {lesson.id}: {', '.join(changes)}")
                 conn.commit()
     typer.echo("Nothing waits for your word." if not due else "Done.")
 
@@ -251,6 +253,7 @@ def approve(
                 action=action,
                 may_deny=action == "deny",
             )
+            audit(conn, "lesson approve", target=f"lesson {number} ({lesson.action})")
             typer.echo(f"Lesson {number} speaks from now on ({lesson.action}).")
             _tell_where_it_speaks(lesson)
 
@@ -298,6 +301,7 @@ def edit(
             trigger=_changed(before.trigger, pattern, kind, tool, file, phase),
             may_deny=action == "deny",
         )
+        audit(conn, "lesson edit", target=f"lesson {number} ({lesson.action})")
     typer.echo(
         f"Lesson {number} ({lesson.status}, {lesson.action}): {lesson.rule}\nIt speaks {render.when(lesson.trigger)}"
     )
@@ -347,6 +351,7 @@ def _decide(numbers: list[int], status: Any, what: str) -> None:
     with database() as conn:
         for number in numbers:
             gate.change(conn, number, settings.load(), status=status)
+            audit(conn, f"lesson {status}", target=f"lesson {number}")
             typer.echo(f"Lesson {number} {what}.")
 
 

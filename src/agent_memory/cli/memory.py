@@ -142,7 +142,6 @@ def save(
     project: terminal.Project = None,
 ) -> None:
     """Remember a note for this project. The same text again is the same note."""
-    from agent_memory.access import audit
     from agent_memory.journal import projects
     from agent_memory.observations import notes
 
@@ -153,9 +152,7 @@ def save(
         config = settings.load()
         note = notes.note(text, config, project_id=project_id, title=title, supersedes=supersedes)
         (number,) = notes.save(conn, [note])
-        audit.record(
-            conn, config, who="cli", action="save", kind="write", target=f"#{number}", project_id=project_id
-        )
+        terminal.audit(conn, "save", target=f"#{number}", project_id=project_id)
     typer.echo(f"Saved as #{number}.")
 
 
@@ -167,7 +164,6 @@ def retract(
     undo: Annotated[bool, typer.Option("--undo", help="It holds, after all.")] = False,
 ) -> None:
     """Say that a memory no longer holds, with nothing in its place: recall stops giving it; it is kept, and marked."""
-    from agent_memory.access import audit
     from agent_memory.observations import notes
 
     config = settings.load()
@@ -177,7 +173,7 @@ def retract(
         else:
             since = at.astimezone() if at else None
             notes.retract(conn, number, at=since, because=because, settings=config)
-        audit.record(conn, config, who="cli", action="retract", kind="write", target=f"#{number}")
+        terminal.audit(conn, "retract", target=f"#{number}")
     typer.echo(f"#{number} holds again." if undo else f"#{number} no longer holds.")
 
 

@@ -77,7 +77,7 @@ def set_(
     with terminal.database() as conn:
         policy = Policy(project_id=_project(conn, project), days=days, megabytes=megabytes, notes=notes)
         retention.change(conn, policy)
-        _audit(conn, "retention set")
+        terminal.audit(conn, "retention set", kind="admin")
         _print_plan(retention.plan(conn, settings.load()))
 
 
@@ -89,7 +89,7 @@ def off(*, project: Where = None) -> None:
     with terminal.database() as conn:
         if not store.drop_policy(conn, _project(conn, project)):
             raise AgentMemoryError("Nothing was set there.", "See: agent-memory retention show")
-        _audit(conn, "retention off")
+        terminal.audit(conn, "retention off", kind="admin")
     typer.echo("Taken back.")
 
 
@@ -126,17 +126,11 @@ def run(
             if not typer.confirm("Let it go?", default=False, err=True):
                 raise AgentMemoryError("Nothing was let go.", "Answer y, or give --yes.")
         done = retention.run(conn, config)
-        _audit(conn, "retention run")
+        terminal.audit(conn, "retention run", kind="admin")
     if as_json:
         terminal.print_json(done)
     else:
         typer.echo(f"Let go of {done.counts.get('mem_sessions', 0):,} sessions, {_size(done.bytes)}.")
-
-
-def _audit(conn: Connection, action: str) -> None:
-    from agent_memory.access import audit
-
-    audit.record(conn, settings.load(), who="cli", action=action, kind="admin")
 
 
 def _project(conn: Connection, argument: str | None) -> int | None:

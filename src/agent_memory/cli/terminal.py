@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,6 +38,22 @@ def database() -> Iterator[Connection]:
     with server.connect(server.conninfo(settings.load())) as conn:
         migrate.migrate(conn)
         yield conn
+
+
+def audit(
+    conn: Connection,
+    action: str,
+    *,
+    kind: Literal["write", "admin"] = "write",
+    target: str | None = None,
+    project_id: int | None = None,
+) -> None:
+    """Write into the audit log what this command changes, in the same transaction."""
+    from agent_memory.access import audit as log
+
+    log.record(
+        conn, settings.load(), who="cli", action=action, kind=kind, target=target, project_id=project_id
+    )
 
 
 def project(conn: Connection, argument: str | None) -> int:
