@@ -44,7 +44,7 @@ down:
 	$(BIN)/python -m pip install --quiet --editable . --no-binary claude-agent-sdk --group dev
 	@touch $@
 
-bench: bench-hook bench-ingest bench-redact bench-recall bench-mining bench-context
+bench: bench-hook bench-ingest bench-redact bench-recall bench-mining bench-context bench-backfill
 
 bench-recall-scale: .venv/dev
 	$(BIN)/python -m bench.recall_scale $(SIZES)

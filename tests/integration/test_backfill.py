@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from agent_memory import agents, sample, settings
 from agent_memory.capture import backfill as filling
+from agent_memory.capture import parallel
 from agent_memory.capture.backfill import backfill, find
 from agent_memory.cli import main, setup
 from agent_memory.database import Connection
@@ -76,6 +77,39 @@ def test_ctrl_c_loses_nothing_and_the_next_run_goes_on(conn: Connection, tmp_pat
     assert run(conn, tmp_path).unchanged >= 1
     assert store.counts(conn)["tool_calls"] == 75
     assert run(conn, tmp_path).stored == Counts()
+
+
+def test_several_processes_store_what_one_does(
+    conn: Connection, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = sample.session().read_text(encoding="utf-8").splitlines()
+    own = json.loads(next(line for line in lines if "sessionId" in line))["sessionId"]
+    for number in range(6):
+        text = "\n".join(lines).replace(own, f"{own}-{number % 3}") + "\n"  # two files tell each session
+        (tmp_path / f"{number}.jsonl").write_text(text, encoding="utf-8")
+    files, read = find([tmp_path]), 0
+
+    def progress(count: int) -> None:
+        nonlocal read
+        read += count
+
+    monkeypatch.setattr(parallel, "WORTH_IT", 0)
+    report = parallel.import_files(database_url, files, settings.load(), progress)
+    assert (report.files, report.unreadable) == (6, {})
+    assert read == sum(file.stat().st_size for file in files)
+    assert report.stored.tool_calls == store.counts(conn)["tool_calls"] == 75
+    conn.rollback()
+    assert parallel.import_files(database_url, files, settings.load(), progress).unchanged == 6
+
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    conn.execute("truncate mem_transcripts, mem_sessions cascade")
+    conn.commit()
+    with pytest.raises(KeyboardInterrupt):
+        parallel.import_files(database_url, files, settings.load(), interrupt)
+    parallel.import_files(database_url, files, settings.load(), progress)
+    assert store.counts(conn)["tool_calls"] == 75
 
 
 def test_a_broken_off_import_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,15 @@ class Report:
     unreadable: dict[str, str] = field(default_factory=dict)
     """Files that could not be read, with the reason."""
 
+    def __iadd__(self, other: Report) -> Report:
+        self.files += other.files
+        self.unchanged += other.unchanged
+        self.lines += other.lines
+        self.told += other.told
+        self.stored += other.stored
+        self.unreadable |= other.unreadable
+        return self
+
 
 def default_places() -> list[Path]:
     """Where the agents keep their session files, as far as there are any on this machine."""

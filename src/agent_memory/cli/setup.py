@@ -133,15 +133,17 @@ def _import(files: list[Path]) -> filling.Report:
         TransferSpeedColumn,
     )
 
-    from agent_memory.capture import backfill as filling
+    from agent_memory.capture import parallel
     from agent_memory.database import migrate, server
 
     config = settings.load()
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with server.connect(server.conninfo(config)) as conn, Progress(TextColumn("reading"), *columns) as bar:
+    conninfo = server.conninfo(config)
+    with server.connect(conninfo) as conn:
         migrate.migrate(conn)
+    with Progress(TextColumn("reading"), *columns) as bar:
         task = bar.add_task("reading", total=sum(file.stat().st_size for file in files))
-        return filling.backfill(conn, files, config, lambda count: bar.advance(task, count))
+        return parallel.import_files(conninfo, files, config, lambda count: bar.advance(task, count))
 
 
 def _print_report(report: filling.Report) -> None:

@@ -441,8 +441,20 @@ def save_calls(conn: Connection, rows: Sequence[CallRow]) -> int:
 def save_messages(conn: Connection, rows: Sequence[MessageRow]) -> int:
     """A message that a transcript tells has its line's id. One that a hook told has none: it is the transcript's
     message of the same text in the same turn, whichever came first. How many were new."""
-    new = 0
-    for row in rows:
+    rows = list(rows)
+    nameless = {row.session_id for row in rows if row.message_uuid is None}
+    nameless |= {
+        row["session_id"]
+        for row in conn.execute(
+            "select distinct session_id from mem_assistant_messages"
+            " where session_id = any(%s) and message_uuid is null",
+            (list({row.session_id for row in rows} - nameless),),
+        )
+    }
+    # Where no hook has told of any, as in an import, a line's id says all: one statement for the batch.
+    named = [row for row in rows if row.session_id not in nameless]
+    new = _insert_messages(conn, named) if named else 0
+    for row in (row for row in rows if row.session_id in nameless):
         values = {field: getattr(row, field) for field in MessageRow.__slots__}
         same = """session_id = %(session_id)s and kind = %(kind)s and text_sha = %(text_sha)s
             and agent_id is not distinct from %(agent_id)s
@@ -476,6 +488,19 @@ def save_messages(conn: Connection, rows: Sequence[MessageRow]) -> int:
             values,
         ).rowcount
     return new
+
+
+def _insert_messages(conn: Connection, rows: Sequence[MessageRow]) -> int:
+    return conn.execute(
+        """
+        insert into mem_assistant_messages (session_id, prompt_id, agent_id, agent_type, kind, message_uuid, model,
+            text, text_sha, usage, occurred_at)
+        select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+            %s::text[], %s::bytea[], %s::jsonb[], %s::timestamptz[])
+        on conflict (session_id, message_uuid) do nothing
+        """,
+        _columns(rows, MessageRow.__slots__),
+    ).rowcount
 
 
 def enqueue_turns(conn: Connection, turns: Sequence[tuple[str, str]]) -> None:
