@@ -29,7 +29,7 @@ Tell: TypeAlias = Callable[[Connection, int, str], Told]
 AT_START_MS = 500
 """How long a session's start waits for the answer, which takes about 10."""
 AT_PROMPT_MS = 120
-"""How long a prompt waits: with the hook's own start it stays within 150, also on a machine that is busy."""
+"""How long a prompt waits: with the hook's own start it is to stay within 150."""
 _EMBEDDING_SHARE = 0.6  # of a prompt's time that the prompt's vector may take
 
 
