@@ -41,7 +41,7 @@ down:
 	@touch $@
 
 .venv/dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable . --no-binary claude-agent-sdk --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[finetune]' --no-binary claude-agent-sdk --group dev
 	@touch $@
 
 bench: bench-hook bench-ingest bench-redact bench-recall bench-mining bench-context bench-backfill

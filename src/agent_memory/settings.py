@@ -78,6 +78,13 @@ class Settings(BaseSettings):
     agent_memory_retention_mb: int | None = Field(default=None, ge=1)
     """A project's oldest sessions are let go while it holds more than this many megabytes."""
 
+    agent_memory_finetune_project_share: float = Field(default=0.3, gt=0, le=1)
+    """The largest share of a data set's rows that one project may have."""
+    agent_memory_finetune_tool_share: float = Field(default=0.2, gt=0, le=1)
+    """The largest share of a data set's calls that one tool may have; of a shell's, one program with its subcommand."""
+    agent_memory_finetune_multi_turn: float = Field(default=0.2, ge=0, le=1)
+    """The least share of a data set's rows in which the model speaks more than once."""
+
     agent_memory_embedding_url: str | None = None
     """An OpenAI-compatible endpoint up to and without `/embeddings`, such as `http://127.0.0.1:1234/v1`.
     None: the model that comes with the installation."""

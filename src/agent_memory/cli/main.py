@@ -12,6 +12,7 @@ from agent_memory.cli import (
     backup,
     context,
     doctor,
+    finetune,
     forgetting,
     lessons,
     memory,
@@ -42,6 +43,7 @@ doctor.register(app)
 context.register(app)
 lessons.register(app)
 mining.register(app)
+finetune.register(app)
 
 
 @app.command()

@@ -116,7 +116,7 @@ def build(turn: Turn) -> Observation | None:
     calls = [call for call in turn.calls if not is_ours(call)]
     asked = [text for text in map(asked_by, turn.prompts) if text]
     said = [m for m in turn.messages if m.kind == "message" and m.agent_id is None and _says(m.text)]
-    ending = _without_injected(said[-1].text) if said else ""
+    ending = without_injected(said[-1].text) if said else ""
     if not calls and len(ending) < (1 if asked else 40):
         return None
     notified = _notified(turn.prompts, ending) if not asked else ""
@@ -192,7 +192,7 @@ def asked_by(prompt: Prompt) -> str:
     if command := _COMMAND.search(text):
         arguments = _ARGUMENTS.search(text)
         return f"/{command[1]} {arguments[1].strip() if arguments else ''}".strip()
-    return _INTERRUPTED.sub("", _without_injected(text)).strip()
+    return _INTERRUPTED.sub("", without_injected(text)).strip()
 
 
 def is_small_talk(sentence: str) -> bool:
@@ -204,7 +204,13 @@ def _says(text: str) -> bool:
     return bool(text.strip()) and text.strip() != "No response requested."
 
 
-def _without_injected(text: str) -> str:
+def interrupted(text: str) -> bool:
+    """Whether a prompt is what a client writes when its user stops it."""
+    return bool(_INTERRUPTED.search(text))
+
+
+def without_injected(text: str) -> str:
+    """`text` without what a client, or this memory, put into it."""
     return _INJECTED.sub("", text).strip()
 
 
@@ -217,7 +223,7 @@ def _notified(prompts: Sequence[Prompt], ending: str) -> str:
             told = dict(_NOTIFIED.findall(prompt.text))
             lines += [told.get("summary", ""), "" if ending else told.get("result", "")]
         elif prompt.kind == "subagent":
-            lines.append(f"Task of a subagent: {_without_injected(prompt.text)}")
+            lines.append(f"Task of a subagent: {without_injected(prompt.text)}")
     return "\n".join(line.strip()[:400] for line in lines if line.strip())
 
 
@@ -263,7 +269,7 @@ def _found(messages: Sequence[Message]) -> str:
     all, those with a reason in them come before the others, and later ones before earlier ones."""
     sentences: dict[str, bool] = {}
     for message in messages[-100:]:
-        for sentence in _SENTENCE.split(_without_injected(message.text[:1_500])):
+        for sentence in _SENTENCE.split(without_injected(message.text[:1_500])):
             sentence = sentence.strip(" -*#")
             finding = bool(_FINDING.search(sentence))
             if (
@@ -286,7 +292,7 @@ def _found(messages: Sequence[Message]) -> str:
 def _ended(ending: str, prompts: Sequence[Prompt]) -> str:
     lines = [clip(ending, _ROOM["ended"])] if ending else []
     lines += [f"Ended with an error: {shorten(p.end_error, 300)}" for p in prompts if p.end_error]
-    if any(_INTERRUPTED.search(prompt.text) for prompt in prompts):
+    if any(interrupted(prompt.text) for prompt in prompts):
         lines.append("Interrupted by the user.")
     return "\n".join(lines)
 

@@ -1,0 +1,138 @@
+"""`agent-memory finetune`: from the journal to a model of one's own. So far: the data set."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_memory import settings
+from agent_memory.cli import terminal
+
+if TYPE_CHECKING:
+    from agent_memory.finetune.dataset import Published
+
+finetune_app = typer.Typer(
+    help="Turn what was recorded into a model of your own.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+class FormName(StrEnum):
+    trl = "trl"
+    qwen = "qwen"
+    qwen25 = "qwen2.5"
+    hermes = "hermes"
+    sharegpt = "sharegpt"
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(finetune_app, name="finetune")
+
+
+@finetune_app.command()
+def dataset(
+    *,
+    out: Annotated[Path, typer.Option(help="The folder to make; it must not be there yet.")],
+    since: Annotated[datetime | None, typer.Option(help="Only what happened from then on.")] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project", "-p", help="Only this one: a folder, a git remote or an id. Default: all of them."
+        ),
+    ] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Only what this agent did, such as claude or codex.")
+    ] = None,
+    success_only: Annotated[
+        bool,
+        typer.Option(
+            "--success-only", help="Only turns that ended with words and whose last call went well."
+        ),
+    ] = False,
+    form: Annotated[
+        FormName, typer.Option("--format", help="qwen is Qwen 3's chat template, qwen2.5 that of Qwen 2.5.")
+    ] = FormName.trl,
+    tokens: Annotated[int, typer.Option(min=256, help="How many tokens a row may have.")] = 4_096,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="The tokenizer.json of the model to be trained. Default: an estimate by characters."
+        ),
+    ] = None,
+    as_json: terminal.AsJson = False,
+) -> None:
+    """Make a data set for training from the recorded sessions: JSONL and Parquet, with a manifest. It is published only
+    if it passes every gate."""
+    from agent_memory.finetune import dataset as making
+
+    with terminal.database() as conn:
+        wanted = making.Wanted(
+            project_id=terminal.project(conn, project) if project else None,
+            agent=agent,
+            since=since.astimezone() if since else None,
+            success_only=success_only,
+            form=form.value,
+            tokens=tokens,
+            tokenizer=tokenizer,
+        )
+        published = making.make(conn, wanted, out, settings.load())
+    if as_json:
+        terminal.print_json(published)
+        return
+    _print(published)
+
+
+@finetune_app.command()
+def datasets(*, as_json: terminal.AsJson = False) -> None:
+    """List the data sets that were made, and which of them hold what was forgotten since."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from agent_memory.finetune import store
+
+    with terminal.database() as conn:
+        found = store.data_sets(conn)
+    if as_json:
+        terminal.print_json(found)
+        return
+    if not found:
+        typer.echo("No data set was made yet: agent-memory finetune dataset --out DIR")
+        return
+    table = Table("id", "made", "rows", "state", "folder", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for row in found:
+        stale = row["stale_since"]
+        state = f"stale since {stale.astimezone():%Y-%m-%d %H:%M}" if stale else "good"
+        made = f"{row['made_at'].astimezone():%Y-%m-%d %H:%M}"
+        table.add_row(str(row["id"]), made, f"{row['rows']:,}", state, terminal.plain(row["path"]))
+    Console(highlight=False).print(table)
+
+
+def _print(published: Published) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    manifest = published.manifest
+    table = Table("gate", "wanted", "found", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for gate in manifest["gates"]:
+        mark = "[yellow]![/]" if gate["warning"] else "[green]✓[/]"
+        table.add_row(f"{mark} {gate['name']}", gate["wants"], terminal.plain(gate["found"]))
+    console.print(table)
+    for warning in published.warnings:
+        console.print(f"\n[bold yellow]Warning:[/] {terminal.plain(warning)}")
+    rows, counts = manifest["rows"], manifest["counts"]
+    total = sum(rows.values())
+    console.print(
+        f"\n{rows['train']:,} rows for training, {rows['validation']:,} for validation: {counts['tokens']:,} tokens,"
+        f" {counts['label_tokens']:,} of them the agent's own; {counts['calls']:,} calls in {counts['sessions']:,}"
+        f" sessions of {counts['projects']:,} projects."
+    )
+    console.print(f"Tokens are counted by {manifest['tokenizer']}.", markup=False)
+    if manifest["dropped"]:
+        left = ", ".join(f"{n:,} × {reason}" for reason, n in manifest["dropped"].items())
+        console.print(f"Left out: {left}.", markup=False)
+    rate = total / published.seconds if published.seconds else 0
+    console.print(f"{published.folder} ({published.seconds:.1f} s, {rate:,.0f} rows a second)", markup=False)

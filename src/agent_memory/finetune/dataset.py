@@ -1,0 +1,431 @@
+"""The data set: sessions to rows, rows to a draft, the draft through the gates, and only then to its place.
+
+Each pass reads a file from its beginning to its end and writes the next one, so memory does not grow with the journal:
+a session, a row, and what is known of the tools is all that is held at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agent_memory import __version__, paths
+from agent_memory.database import Connection
+from agent_memory.errors import AgentMemoryError
+from agent_memory.finetune import balance, formats, gates, places, store, tokens
+from agent_memory.finetune import index as known
+from agent_memory.finetune.formats import Format
+from agent_memory.finetune.gates import PARTS, Gate, Limits
+from agent_memory.finetune.pairs import pairs
+from agent_memory.finetune.places import Places
+from agent_memory.finetune.rows import Count, Row, calls_of, has_loop, rows, size, without
+from agent_memory.finetune.schemas import Tools
+from agent_memory.finetune.trajectory import changed, trajectories
+from agent_memory.journal import tombstones
+from agent_memory.journal.redaction import redact, redact_value
+from agent_memory.settings import Settings
+
+MANIFEST = "MANIFEST.json"
+_TOKENS = (256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
+_ANSWERS = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    project_id: int | None = None
+    agent: str | None = None
+    since: datetime | None = None
+    success_only: bool = False
+    """Only turns that ended well: see `trajectory.Turn`."""
+    form: Format = "trl"
+    tokens: int = 4_096
+    tokenizer: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    id: int
+    folder: Path
+    manifest: Mapping[str, Any]
+    warnings: list[str]
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Draft:
+    folder: Path
+    count: Count
+    budget: int
+    places: Places
+    tools: Tools = field(default_factory=Tools)
+    dropped: Counter[str] = field(default_factory=Counter)
+    source: Counter[str] = field(default_factory=Counter)
+    validators: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+
+class GateFailedError(AgentMemoryError):
+    """Nothing was published."""
+
+    def __init__(self, failed: list[Gate]) -> None:
+        self.gates = failed
+        told = "\n".join(
+            f"  {gate.name}: {gate.found}, wanted {gate.wants}"
+            + (f"; rows {', '.join(gate.rows[:5])}{' …' * (len(gate.rows) > 5)}" if gate.rows else "")
+            for gate in failed
+        )
+        super().__init__(
+            f"The data set did not pass its gates, and nothing was published.\n{told}",
+            "See docs/fine_tune/data.md for what each gate wants. Record more, ask for more (fewer filters), or change"
+            " a share in the settings.",
+        )
+
+
+def make(conn: Connection, wanted: Wanted, out: Path, settings: Settings) -> Published:
+    """Make a data set in the new folder `out`, and enter it into the register. Commits, as it goes, only that entry.
+
+    Raises AgentMemoryError: the folder is there already, a gate failed (GateFailedError), something was forgotten
+    meanwhile, or the extra's packages are missing.
+    """
+    _needed()
+    out = out.expanduser().absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise AgentMemoryError(f"{out} is not empty.", "Name a new folder: a data set is never written over.")
+    count, counted_by = tokens.counter(wanted.tokenizer)
+    began = time.monotonic()
+    paths.make_private(out.parent)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-draft-", dir=out.parent))
+    try:
+        store.snapshot(conn)
+        last, reach = store.last_tombstone(conn), store.reach(conn)
+        names = {name for path in store.folders(conn) if (name := places.owner(path))} | {places.own_name()}
+        draft = _Draft(folder, count, wanted.tokens, Places(names))
+        _read(conn, wanted, draft)
+        conn.commit()
+        manifest, warnings, sessions = _audited(draft, wanted, settings)
+        manifest |= {
+            "tokenizer": counted_by,
+            "wanted": _told(wanted),
+            "source": {**draft.source, "journal": reach},
+            "tombstones": {"last": last},
+        }
+        return _publish(conn, draft, out, manifest, warnings, sessions, last, began)
+    finally:
+        conn.rollback()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _needed() -> None:
+    try:
+        import duckdb  # noqa: F401
+        import jsonschema  # noqa: F401
+        import rensa  # noqa: F401
+    except ImportError as error:
+        raise AgentMemoryError(
+            f"Making a data set needs packages that are not installed: {error.name}.",
+            "pip install 'agent-memory[finetune]'",
+        ) from error
+
+
+def _read(conn: Connection, wanted: Wanted, draft: _Draft) -> None:
+    """Sessions into `rows.raw`, without secrets and places; the tools learned on the way."""
+    place = draft.places
+    clean: Callable[[str], str] = lambda text: place.text(redact(text))  # noqa: E731
+    clean_value: Callable[[Any], Any] = lambda value: place.value(redact_value(value))  # noqa: E731
+    with (draft.folder / "rows.raw").open("w", encoding="utf-8") as raw:
+        for session in store.sessions(
+            conn, project_id=wanted.project_id, agent=wanted.agent, since=wanted.since
+        ):
+            draft.source["sessions"] += 1
+            draft.source["prompts"] += len(session.prompts)
+            draft.source["assistant messages"] += len(session.messages)
+            draft.source["tool calls"] += len(session.calls)
+            for trajectory in trajectories(session, draft.dropped):
+                trajectory = changed(trajectory, clean, clean_value)
+                for call in (c for turn in trajectory.turns for step in turn.steps for c in step.calls):
+                    draft.tools.see(session.agent, call.tool, call.arguments, failed=call.failed)
+                for row in rows(
+                    trajectory,
+                    budget=draft.budget,
+                    count=draft.count,
+                    dropped=draft.dropped,
+                    success_only=wanted.success_only,
+                ):
+                    # Once more: what was shortened may end in what looks like a secret.
+                    messages = place.value(redact_value(row.messages))
+                    raw.write(_line(_as_dict(replace(row, messages=messages))))
+
+
+def _audited(
+    draft: _Draft, wanted: Wanted, settings: Settings
+) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Rows into train.jsonl and validation.jsonl, through the gates, and into the wanted form. The manifest, the
+    warnings, and the sessions that are in it."""
+    limits = Limits(
+        project_share=settings.agent_memory_finetune_project_share,
+        tool_share=settings.agent_memory_finetune_tool_share,
+        multi_turn=settings.agent_memory_finetune_multi_turn,
+        tokens=wanted.tokens,
+    )
+    index = known.open_index(draft.folder / "index.sqlite")
+    _check_rows(draft, index)
+    known.drop_copies(index)
+    split_by, warnings = balance.split(index)
+    unreached = balance.balance(index, project_share=limits.project_share, tool_share=limits.tool_share)
+    _write(draft, index)
+    found = gates.audit(draft.folder, draft.places, limits, unreached=unreached)
+    if stopped := gates.failed(found):
+        raise GateFailedError(stopped)
+    draft.dropped.update(known.counted(index, "dropped", "dropped is not null"))
+    warnings += [gate.warning for gate in found if gate.warning]
+    manifest = {
+        "format": wanted.form,
+        "split_by": split_by,
+        "rows": {part: known.counted(index, "part").get(part, 0) for part in PARTS},
+        **_numbers(index),
+        "dropped": dict(draft.dropped.most_common()),
+        "schemas": {
+            "how": "inferred from the arguments that were seen; required is what was always there",
+            "seen": draft.tools.seen(),
+        },
+        "gates": [gate.as_dict() for gate in found],
+        "warnings": warnings,
+    }
+    sessions = [one for (one,) in index.execute("select distinct session from rows where dropped is null")]
+    index.close()
+    _render(draft.folder, wanted.form)
+    manifest["files"] = _files(draft.folder)
+    return manifest, warnings, sessions
+
+
+def _check_rows(draft: _Draft, index: sqlite3.Connection) -> None:
+    """`rows.raw` into `rows.checked`, now that all tools are known: without invalid calls, with pairs and tools."""
+    source, target = draft.folder / "rows.raw", draft.folder / "rows.checked"
+    with target.open("w", encoding="utf-8") as out:
+        for row in _lines(source):
+            invalid = {
+                call["id"]
+                for message in row["messages"]
+                for call in message.get("tool_calls", ())
+                if not _is_valid(draft, row["agent"], call["function"])
+            }
+            found = list(pairs(row["messages"], set(row.pop("failed")), invalid))
+            if invalid:
+                draft.dropped["call that does not fit its tool"] += len(invalid)
+                row["messages"] = without(row["messages"], invalid)
+                row["tokens"] = sum(size(m, draft.count) for m in row["messages"])
+                said = [m for m in row["messages"] if m["role"] == "assistant"]
+                row["label_tokens"] = sum(size(m, draft.count) for m in said)
+            if not row["label_tokens"]:
+                continue
+            if has_loop(row["messages"]):
+                draft.dropped["row with a loop"] += 1
+                continue
+            row["tools"] = _tools(draft, row["agent"], row["messages"])
+            for pair in found:
+                pair["tools"] = _tools(draft, row["agent"], [*row["messages"], *pair["rejected"]])
+            known.add(
+                index,
+                Row(
+                    id=row["id"],
+                    session_id=row["session"],
+                    project_id=row["project"],
+                    agent=row["agent"],
+                    messages=row["messages"],
+                    tokens=row["tokens"],
+                    label_tokens=row["label_tokens"],
+                ),
+            )
+            out.write(_line({**row, "pairs": [pair for pair in found if not has_loop(pair["prompt"])]}))
+    source.unlink()
+
+
+def _is_valid(draft: _Draft, agent: str, call: Mapping[str, Any]) -> bool:
+    key = (agent, call["name"])
+    if key not in draft.validators:
+        schema = draft.tools.of(*key)["function"]["parameters"]
+        draft.validators[key] = gates.validator(schema)
+    return bool(draft.validators[key].is_valid(call["arguments"]))
+
+
+def _tools(draft: _Draft, agent: str, messages: list[dict[str, Any]]) -> str:
+    names = sorted({call["name"] for call in calls_of(messages)})
+    return json.dumps([draft.tools.of(agent, name) for name in names], ensure_ascii=False)
+
+
+def _write(draft: _Draft, index: sqlite3.Connection) -> None:
+    """`rows.checked` into train.jsonl and validation.jsonl, and their pairs."""
+    source = draft.folder / "rows.checked"
+    files = {
+        name: (draft.folder / name).open("w", encoding="utf-8")
+        for part in PARTS
+        for name in (f"{part}.jsonl", f"pairs.{part}.jsonl")
+    }
+    places_of = index.execute("select part, dropped from rows order by n")
+    for row, (part, dropped) in zip(_lines(source), places_of, strict=True):
+        found = row.pop("pairs")
+        if dropped is not None:
+            continue
+        files[f"{part}.jsonl"].write(_line(row))
+        for number, pair in enumerate(found):
+            files[f"pairs.{part}.jsonl"].write(_line({"id": f"{row['id']}/pair-{number}", **pair}))
+    for file in files.values():
+        file.close()
+    source.unlink()
+
+
+def _render(folder: Path, form: Format) -> None:
+    """Rows into their form, and a Parquet file beside each file of lines. Pairs stay as TRL has them."""
+    import duckdb
+
+    with duckdb.connect() as duck:
+        duck.execute("set memory_limit = '1GB'; set threads = 2; set preserve_insertion_order = true")
+        duck.execute("set temp_directory = ?", [str(folder)])
+        for part in PARTS:
+            file, new = folder / f"{part}.jsonl", folder / f"{part}.new"
+            with new.open("w", encoding="utf-8") as out:
+                out.writelines(_line(formats.render(row, form)) for row in _lines(file))
+            new.replace(file)
+            for name, columns in ((part, formats.COLUMNS[form]), (f"pairs.{part}", formats.PAIR_COLUMNS)):
+                given = dict.fromkeys(columns, "VARCHAR")
+                duck.execute(
+                    f"copy (select * from read_json(?, format = 'newline_delimited', columns = {given},"
+                    f" maximum_object_size = {1 << 28})) to '{_quoted(folder / f'{name}.parquet')}'"
+                    " (format parquet, compression zstd, row_group_size 2048)",
+                    [str(folder / f"{name}.jsonl")],
+                )
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _numbers(index: sqlite3.Connection) -> dict[str, Any]:
+    sums = index.execute(
+        "select coalesce(sum(tokens), 0), coalesce(sum(label), 0), coalesce(sum(calls), 0), count(distinct session),"
+        " count(distinct project) from rows where dropped is null"
+    ).fetchone()
+    names = ("tokens", "label_tokens", "calls", "sessions", "projects")
+    return {
+        "counts": dict(zip(names, sums, strict=True)),
+        "histograms": {
+            "tokens": _histogram(index, "tokens", _TOKENS),
+            "answers": _histogram(index, "turns", _ANSWERS),
+            "projects": {f"project {n}": count for n, count in known.counted(index, "project").items()},
+            "tools": known.tools(index),
+        },
+    }
+
+
+def _histogram(index: sqlite3.Connection, column: str, edges: tuple[int, ...]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for low, high in zip((0, *edges), (*edges, 1 << 60), strict=True):
+        (n,) = index.execute(
+            f"select count(*) from rows where dropped is null and {column} > ? and {column} <= ?", (low, high)
+        ).fetchone()
+        if n:
+            found[f"up to {high:,}" if high in edges else f"over {low:,}"] = n
+    return found
+
+
+def _files(folder: Path) -> dict[str, dict[str, Any]]:
+    (folder / "index.sqlite").unlink()
+    found = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix not in (".jsonl", ".parquet"):
+            continue
+        with file.open("rb") as content:
+            sha = hashlib.file_digest(content, "sha256").hexdigest()
+        found[file.name] = {"bytes": file.stat().st_size, "sha256": sha}
+        if file.suffix == ".jsonl":
+            found[file.name]["rows"] = sum(1 for _ in _lines(file))
+    return found
+
+
+def _publish(
+    conn: Connection,
+    draft: _Draft,
+    out: Path,
+    manifest: dict[str, Any],
+    warnings: list[str],
+    sessions: list[str],
+    last: int,
+    began: float,
+) -> Published:
+    """Into its place, in one step, unless something was forgotten since the journal was read."""
+    tombstones.share(conn)
+    if store.last_tombstone(conn) != last:
+        raise AgentMemoryError(
+            "Something was forgotten while the data set was made, and nothing was published.",
+            "Make it again.",
+        )
+    total = sum(manifest["rows"].values())
+    told = {"made_by": f"agent-memory {__version__}", "made_at": datetime.now(UTC).isoformat(), **manifest}
+    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    (draft.folder / MANIFEST).write_text(text, encoding="utf-8")
+    number = store.register(
+        conn,
+        path=str(out),
+        manifest_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        rows=total,
+        tombstone_id=last,
+        sessions=sessions,
+    )
+    draft.folder.replace(out)
+    conn.commit()
+    return Published(
+        id=number, folder=out, manifest=told, warnings=warnings, seconds=time.monotonic() - began
+    )
+
+
+def state_of(conn: Connection, folder: Path) -> dict[str, Any] | None:
+    """What the register says of a published data set, known by its manifest wherever it was moved: None, or its row;
+    `stale_since` is set where something that it holds was forgotten. Raises AgentMemoryError: it is no data set."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise AgentMemoryError(
+            f"{folder} is no data set: it has no {MANIFEST}.", "Make one: agent-memory finetune dataset"
+        )
+    return store.data_set(conn, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+def _told(wanted: Wanted) -> dict[str, Any]:
+    return {
+        "project": wanted.project_id,
+        "agent": wanted.agent,
+        "since": wanted.since.isoformat() if wanted.since else None,
+        "success_only": wanted.success_only,
+        "tokens": wanted.tokens,
+    }
+
+
+def _as_dict(row: Row) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "session": row.session_id,
+        "project": row.project_id,
+        "agent": row.agent,
+        "messages": row.messages,
+        "tokens": row.tokens,
+        "label_tokens": row.label_tokens,
+        "failed": row.failed,
+    }
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
