@@ -177,6 +177,8 @@ def _print_receipt(receipt: Receipt, *, cleaned: bool) -> None:
     if receipt.rebuilt:
         typer.echo(f"{receipt.rebuilt:,} turns lost a part, and are remembered by the rest.")
     typer.echo(f"Tombstone {receipt.tombstone} keeps it from coming back.")
+    for folder in receipt.stale:
+        typer.echo(f"A data set was made of it, and is stale: delete {folder}, and what was trained on it.")
     if not cleaned:
         typer.echo("A table is in use: the service clears the space of the rows within the minute.")
 

@@ -70,6 +70,9 @@ class _Draft:
     tools: Tools = field(default_factory=Tools)
     dropped: Counter[str] = field(default_factory=Counter)
     source: Counter[str] = field(default_factory=Counter)
+    """How many sessions, prompts, messages and calls were read."""
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The lowest and the highest id that was read of each table."""
     validators: dict[tuple[str, str], Any] = field(default_factory=dict)
 
 
@@ -106,7 +109,7 @@ def make(conn: Connection, wanted: Wanted, out: Path, settings: Settings) -> Pub
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-draft-", dir=out.parent))
     try:
         store.snapshot(conn)
-        last, reach = store.last_tombstone(conn), store.reach(conn)
+        honoured = store.tombstones(conn)
         names = {name for path in store.folders(conn) if (name := places.owner(path))} | {places.own_name()}
         draft = _Draft(folder, count, wanted.tokens, Places(names))
         _read(conn, wanted, draft)
@@ -115,10 +118,10 @@ def make(conn: Connection, wanted: Wanted, out: Path, settings: Settings) -> Pub
         manifest |= {
             "tokenizer": counted_by,
             "wanted": _told(wanted),
-            "source": {**draft.source, "journal": reach},
-            "tombstones": {"last": last},
+            "source": {**draft.source, "ids": {table: list(ids) for table, ids in draft.ranges.items()}},
+            "tombstones": honoured,
         }
-        return _publish(conn, draft, out, manifest, warnings, sessions, last, began)
+        return _publish(conn, draft, out, manifest, warnings, sessions, honoured["last"], began)
     finally:
         conn.rollback()
         shutil.rmtree(folder, ignore_errors=True)
@@ -146,13 +149,21 @@ def _read(conn: Connection, wanted: Wanted, draft: _Draft) -> None:
             conn, project_id=wanted.project_id, agent=wanted.agent, since=wanted.since
         ):
             draft.source["sessions"] += 1
+            for table, read in (
+                ("mem_tool_calls", session.calls),
+                ("mem_assistant_messages", session.messages),
+            ):
+                if ids := [*draft.ranges.get(table, ()), *(one.id for one in read)]:
+                    draft.ranges[table] = (min(ids), max(ids))
             draft.source["prompts"] += len(session.prompts)
             draft.source["assistant messages"] += len(session.messages)
             draft.source["tool calls"] += len(session.calls)
             for trajectory in trajectories(session, draft.dropped):
                 trajectory = changed(trajectory, clean, clean_value)
                 for call in (c for turn in trajectory.turns for step in turn.steps for c in step.calls):
-                    draft.tools.see(session.agent, call.tool, call.arguments, failed=call.failed)
+                    draft.tools.see(
+                        session.agent, call.tool, call.arguments, refused=call.result if call.failed else ""
+                    )
                 for row in rows(
                     trajectory,
                     budget=draft.budget,
@@ -363,7 +374,7 @@ def _publish(
 ) -> Published:
     """Into its place, in one step, unless something was forgotten since the journal was read."""
     tombstones.share(conn)
-    if store.last_tombstone(conn) != last:
+    if store.tombstones(conn)["last"] != last:
         raise AgentMemoryError(
             "Something was forgotten while the data set was made, and nothing was published.",
             "Make it again.",

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent_memory.finetune.index import label
 from agent_memory.finetune.rows import Message, without
+from agent_memory.observations.failures import REFUSED
 
 AHEAD = 4
 """A call that comes later than so many of the agent's messages after the failure is no fix of it."""
-_REFUSED = re.compile(
-    r"doesn't want to (?:proceed|take this action)|user (?:rejected|denied|cancelled)", re.I
-)
 
 
 def pairs(messages: Sequence[Message], failed: set[str], invalid: set[str]) -> Iterator[dict[str, Any]]:
@@ -22,7 +19,7 @@ def pairs(messages: Sequence[Message], failed: set[str], invalid: set[str]) -> I
     said = {message["tool_call_id"]: message["content"] for message in messages if message["role"] == "tool"}
     for place, message in enumerate(messages):
         call = _single(message)
-        if call is None or call["id"] not in failed or _REFUSED.search(said.get(call["id"], "")):
+        if call is None or call["id"] not in failed or REFUSED.search(said.get(call["id"], "")):
             continue
         fix = _fix(messages, place, call, failed | invalid)
         prompt = _before(messages[:place], invalid)

@@ -14,6 +14,7 @@ RESULT_CHARS = 2_000
 """A tool's result is shown up to so many characters: its beginning and its end, with a mark between."""
 STEPS_LEFT_OUT = "[{n} earlier steps of this turn are not shown]"
 _FAILED = "failed"
+_END_OF_MARK = STEPS_LEFT_OUT.partition("}")[2]
 MESSAGE_TOKENS = 4
 """What a chat template puts around a message, about."""
 
@@ -55,6 +56,11 @@ def rows(
             messages.pop()  # nothing is learned from what no answer follows
         label = sum(size(m, count) for m in messages if m["role"] == "assistant")
         if not label:
+            continue
+        if any(m["content"].endswith(_END_OF_MARK) for m in messages) and not any(calls_of(messages)):
+            dropped["end of a cut turn that speaks of what is not shown"] += (
+                1  # it would teach to make things up
+            )
             continue
         yield Row(
             id=f"{trajectory.session_id}/{trajectory.subagent or 'main'}/{number}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,13 @@ from typing import Any
 MOST_KEYS = 40
 """An object with more different keys than this is free in its keys: they are data."""
 DEEPEST = 4
+_MISCALLED = re.compile(
+    r"InputValidationError"
+    r"|(?:required|unexpected|unknown|missing|invalid) (?:required )?(?:param|argument|propert|input)"
+    r"|is a required property|does not match the schema",
+    re.I,
+)
+"""An error that speaks of a call's arguments."""
 
 
 @dataclass(slots=True)
@@ -50,16 +58,18 @@ class Shape:
 
 
 class Tools:
-    """The shapes of all tools, each agent's apart. Learned from calls that went well; where a tool never did, from
-    all. So a call that failed for its arguments does not make them right."""
+    """The shapes of all tools, each agent's apart. Learned from the calls whose arguments the tool took; where it never
+    took any, from all. So a call that failed for its arguments does not make them right."""
 
     def __init__(self) -> None:
         self._well: dict[tuple[str, str], Shape] = {}
         self._ill: dict[tuple[str, str], Shape] = {}
         self._made: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def see(self, agent: str, tool: str, arguments: Mapping[str, Any], *, failed: bool) -> None:
-        (self._ill if failed else self._well).setdefault((agent, tool), Shape()).see(dict(arguments))
+    def see(self, agent: str, tool: str, arguments: Mapping[str, Any], *, refused: str = "") -> None:
+        """`refused`: what a call that failed said."""
+        ill = bool(_MISCALLED.search(refused[:500]))
+        (self._ill if ill else self._well).setdefault((agent, tool), Shape()).see(dict(arguments))
 
     def of(self, agent: str, tool: str) -> dict[str, Any]:
         """The tool as a function for a chat template. Called when all calls were seen."""

@@ -75,21 +75,13 @@ def folders(conn: Connection) -> Iterator[str]:
             yield row["path"]
 
 
-def reach(conn: Connection) -> dict[str, int]:
-    """The last row of each table that the journal has now, and the last tombstone."""
+def tombstones(conn: Connection) -> dict[str, int]:
+    """How many there are, and the last one's number, 0 where there is none."""
     row = conn.execute(
-        "select coalesce((select max(id) from mem_tool_calls), 0) as tool_calls,"
-        " coalesce((select max(id) from mem_assistant_messages), 0) as assistant_messages,"
-        " (select count(*) from mem_user_prompts) as user_prompts, (select count(*) from mem_sessions) as sessions"
+        "select count(*) as count, coalesce(max(id), 0) as last from mem_tombstones"
     ).fetchone()
     assert row is not None
-    return {name: int(value) for name, value in row.items()}
-
-
-def last_tombstone(conn: Connection) -> int:
-    row = conn.execute("select coalesce(max(id), 0) as last from mem_tombstones").fetchone()
-    assert row is not None
-    return int(row["last"])
+    return {"count": int(row["count"]), "last": int(row["last"])}
 
 
 def register(

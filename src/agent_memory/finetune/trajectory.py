@@ -19,6 +19,7 @@ from agent_memory.observations.turns import Message, Prompt, asked_by, interrupt
 
 _OURS = re.compile(r"mcp__(?:agent-memory__|plugin_agent-memory_)")
 _NOTIFIED = re.compile(r"<(summary|result)>(.*?)</\1>", re.S)
+_CANCELLED = "Sibling tool call errored"
 LOOP = 3
 """The same call so often in a row is a loop."""
 
@@ -192,6 +193,9 @@ def _add(turn: _Open, row: Called, dropped: Counter[str]) -> None:
         return
     if row.success is None:
         dropped["call without an end"] += 1
+        return
+    if row.error and _CANCELLED in row.error[:80]:
+        dropped["call that was cancelled with its sibling"] += 1
         return
     if not row.input:
         dropped["call without arguments"] += 1

@@ -69,6 +69,8 @@ def apply(conn: Connection) -> int:
         more = Rows(secret)
         take_whole(conn, more, left)
         delete(conn, more)
+        rows.data_sets |= more.data_sets
+    store.mark_stale(conn, sorted(rows.data_sets), None)
     return len(rows.prompts) + len(rows.calls) + len(rows.messages) + len(rows.observations)
 
 

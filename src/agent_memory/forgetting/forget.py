@@ -4,8 +4,8 @@ One transaction does all of it, and nobody else writes meanwhile (`tombstones.ow
 happened. The observation of a turn that only loses some of its rows is built again from the rest in the same
 transaction.
 
-A data set or an export that was written earlier is out of reach here: whoever publishes files keeps a list of them,
-and asks `mem_tombstones` what was forgotten since.
+Data sets that hold something of it are marked stale in their register. Files that were written earlier are out of reach
+here, theirs and those of exports: to delete them is the user's.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ class Receipt:
     """Rows that went, by table."""
     rebuilt: int = 0
     """Turns that lost some of their rows, and whose observation was built again from the others."""
+    stale: list[str] = field(default_factory=list)
+    """The folders of data sets for training that hold something of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,7 @@ def _forget(conn: Connection, wanted: Wanted, *, by: str, at_most: int | None) -
     counts, rebuilt = delete(conn, rows, wanted, lessons)
     told = {table: count for table, count in sorted(counts.items()) if count}
     number, at = tombstones.lay(conn, by=by, what=wanted.what, counts=told, keys=rows.keys)
+    stale = store.mark_stale(conn, sorted(rows.data_sets), number)
     receipt = Receipt(
         tombstone=number,
         forgotten_at=at,
@@ -152,6 +155,7 @@ def _forget(conn: Connection, wanted: Wanted, *, by: str, at_most: int | None) -
         what=wanted.what,
         counts=told,
         rebuilt=rebuilt,
+        stale=stale,
     )
     return receipt, rows
 
@@ -306,6 +310,8 @@ def delete(
     counts: Counter[str] = Counter()
     _lessons_of_sessions(conn, rows, wanted, lessons)
     touched = sorted(rows.touched - rows.turns)
+    told_in = {session for session, _ in rows.touched | rows.turns} | rows.sessions
+    rows.data_sets |= set(store.data_sets_of(conn, sorted(told_in)))
     counts += _counted(
         store.delete_rows(conn, prompts=rows.prompts, calls=rows.calls, messages=rows.messages)
     )
@@ -350,6 +356,7 @@ def _still_there(conn: Connection, rows: Rows, wanted: Wanted) -> Counter[str]:
     counts = delete(conn, more)[0]
     rows.keys += more.keys
     rows.observations |= more.observations
+    rows.data_sets |= more.data_sets
     return counts
 
 

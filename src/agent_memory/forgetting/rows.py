@@ -35,6 +35,8 @@ class Rows:
         """Turns that lose a row."""
         self.projects: set[int] = set()
         """Whose index of words has to be made anew."""
+        self.data_sets: set[int] = set()
+        """Data sets for training that hold something of them."""
         self._times: dict[Turn, tuple[datetime, datetime]] = {}
         self._agents: dict[Turn, str] = {}
 

@@ -158,6 +158,26 @@ def sessions_of(conn: Connection, project_id: int) -> list[str]:
     return [row["id"] for row in rows]
 
 
+def data_sets_of(conn: Connection, sessions: Sequence[str]) -> list[int]:
+    """The data sets for training that were made of these sessions."""
+    rows = conn.execute(
+        "select distinct data_set_id as id from mem_data_set_sessions where session_id = any(%s)",
+        (list(sessions),),
+    )
+    return [row["id"] for row in rows]
+
+
+def mark_stale(conn: Connection, data_sets: Sequence[int], tombstone: int | None) -> list[str]:
+    """Mark data sets that hold what this tombstone forgets; their folders. None: the latest one there is."""
+    rows = conn.execute(
+        "update mem_data_sets set stale_since = coalesce(stale_since, clock_timestamp()),"
+        " stale_by = array_append(stale_by, coalesce(%s, (select max(id) from mem_tombstones)))"
+        " where id = any(%s) returning path",
+        (tombstone, list(data_sets)),
+    )
+    return [row["path"] for row in rows]
+
+
 def session_project(conn: Connection, session_id: str) -> int | None:
     row = conn.execute("select project_id from mem_sessions where id = %s", (session_id,)).fetchone()
     return int(row["project_id"]) if row else None
