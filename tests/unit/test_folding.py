@@ -163,3 +163,27 @@ def test_a_key_of_a_passage_does_not_hold_it() -> None:
     assert "heron" not in repr(made)
     assert made.beginning is not None
     assert 0 <= made.beginning < 1 << 16
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text("abC é\n库連\u200b.", max_size=40), max_size=12),
+    st.lists(st.text("abC é库連.", max_size=14)),
+)
+def test_many_texts_at_once_tell_what_each_tells_alone(texts: list[str], forgotten: list[str]) -> None:
+    keys = [key(one) for one in forgotten if len(fold(one)) >= passages.SHORTEST_UNSPACED]
+    held = {text for text in texts if passages.spans(fold(text), SECRET, keys)}
+    assert passages.holding(texts, SECRET, keys) == held
+
+
+def test_a_passage_in_one_of_very_many_texts_is_met() -> None:
+    texts = [f"{n} {'the heron flies off ' * 50}" for n in range(100)]
+    texts[70] += "The HERON\nnests. Here."
+    assert passages.holding(texts, SECRET, [key("the heron nests")]) == {texts[70]}
+
+
+@pytest.mark.parametrize(
+    ("passage", "beginning"), [("the heron nests", 50428), ("数据库連線", 4435), ("abc", 36081)]
+)
+def test_a_passage_forgotten_by_an_earlier_version_keeps_its_key(passage: str, beginning: int) -> None:
+    assert key(passage).beginning == beginning

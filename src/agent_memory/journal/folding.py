@@ -22,6 +22,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile("[A-Za-z]")
 # Scripts that put no spaces between words: a line's end in them is no space either.
 _UNSPACED = "\u3000-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNSPACED_LETTER = re.compile(f"[{_UNSPACED}]")
 _NEXT_TO_UNSPACED = re.compile(f"(?<=[{_UNSPACED}]) | (?=[{_UNSPACED}])")
 _IN_UNSPACED = re.compile(f"[{_UNSPACED}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 
@@ -33,8 +34,17 @@ def fold(text: str) -> str:
     """What two texts that look the same have in common: words with one space between them."""
     if text.isascii():
         return " ".join(text.lower().split())
-    words = (_folded(word) for word in text.split())
-    return _NEXT_TO_UNSPACED.sub("", " ".join(word for word in words if word))
+    words = text.split()
+    others = []
+    for n, word in enumerate(words):
+        if word.isascii():
+            words[n] = word.lower()
+        else:
+            words[n] = _folded(word)
+            others.append(words[n])
+    joined = " ".join(filter(None, words))
+    # Only there does a space depend on what is beside it, and such letters are few in most texts.
+    return _NEXT_TO_UNSPACED.sub("", joined) if _UNSPACED_LETTER.search("".join(others)) else joined
 
 
 def find(text: str, passage: str) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,7 @@ of what is new the forgotten texts: one that was forgotten whole, and each forgo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +33,18 @@ def look(conn: Connection) -> Forgotten | None:
     tombstones.share(conn)
     secret = tombstones.secret(conn)
     return Forgotten(conn, secret) if secret is not None else None
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """The texts of a JSON value, the names of its fields among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from texts_in(part)
 
 
 class Forgotten:
@@ -108,6 +120,11 @@ class Forgotten:
         if isinstance(value, Mapping):
             return {self.text(name, project_id): self.value(part, project_id) for name, part in value.items()}
         return [self.value(part, project_id) for part in value] if isinstance(value, list) else value
+
+    def holding(self, texts: Iterable[str]) -> set[str]:
+        """Those of the texts that hold a passage that is forgotten, in whatever project: for many texts at once, since
+        hardly any does. `text` and `value` then tell of the one project."""
+        return passages.holding(texts, self._secret, self._passages) if self._passages else set()
 
     def whole(self, texts: Sequence[tuple[str, int]], *, shortest: int = WHOLE_CHARS) -> list[bool]:
         """Which of these (text, project) were forgotten as they are, in whatever case, spaces and look-alikes."""

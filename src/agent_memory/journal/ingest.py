@@ -159,17 +159,28 @@ class _Rows:
     def forget(self, gone: Forgotten, projects: Mapping[str, int]) -> None:
         """Put a mark into the place of every text that is forgotten."""
         told: list[store.PromptRow | store.MessageRow] = [*self.prompts, *self.messages]
+        calls = list(self.calls.values())
+        inputs = [json.loads(call.tool_input) if gone.cuts else None for call in calls]
+        holding = gone.holding(
+            [row.text for row in told]
+            + [text for call in calls for text in (call.output, call.error) if text is not None]
+            + [text for given in inputs for text in forgotten.texts_in(given)]
+        )
         whole = gone.whole([(row.text, projects[row.session_id]) for row in told])
         for row, forgotten_whole in zip(told, whole, strict=True):
-            text = CUT if forgotten_whole else gone.text(row.text, projects[row.session_id])
+            text = CUT if forgotten_whole else row.text
+            if text in holding:
+                text = gone.text(text, projects[row.session_id])
             if text != row.text:
                 row.text, row.text_sha = text, fingerprint(text)
-        for call in self.calls.values():
+        for call, given in zip(calls, inputs, strict=True):
             project = projects[call.session_id]
-            call.output = None if call.output is None else gone.text(call.output, project)
-            call.error = None if call.error is None else gone.text(call.error, project)
-            if gone.cuts:
-                call.tool_input = as_json(gone.value(json.loads(call.tool_input), project))
+            if call.output in holding:
+                call.output = gone.text(call.output, project)
+            if call.error in holding:
+                call.error = gone.text(call.error, project)
+            if not holding.isdisjoint(forgotten.texts_in(given)):
+                call.tool_input = as_json(gone.value(given, project))
 
     def add_call(self, event: Event, call: ToolCall) -> None:
         row = store.CallRow(

@@ -6,7 +6,9 @@ is rolled over a text in one pass, and where it meets, the second decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 from agent_memory.journal import folding, tombstones
 from agent_memory.journal.tombstones import Key
@@ -15,6 +17,10 @@ SHORTEST, SHORTEST_UNSPACED = 3, 2
 """Characters of a passage, folded, and where words have no spaces between. A shorter one would be in every text."""
 _BEGINNING = 8
 CUT = "[forgotten]"
+_AT_ONCE = 32_768
+"""Characters: the numbers made of so many stay in a processor's cache."""
+_BETWEEN = "\n"
+"""Stands in no folded text, and so in no passage."""
 
 
 def passage_key(secret: bytes, passage: str, project_id: int | None) -> Key:
@@ -32,6 +38,35 @@ def passage_key(secret: bytes, passage: str, project_id: int | None) -> Key:
 def long_enough(passage: str) -> bool:
     """Whether a folded passage says something."""
     return len(passage) >= (SHORTEST_UNSPACED if folding.unspaced(passage) else SHORTEST)
+
+
+def holding(texts: Iterable[str], secret: bytes, keys: Sequence[Key]) -> set[str]:
+    """Those of the texts in which one of the passages stands. Short ones are looked through together: each look costs
+    more than a short text does."""
+    shortest = min((one.length or 0 for one in keys), default=0)
+    found: set[str] = set()
+    for several in _together(texts, shortest):
+        ends = list(itertools.accumulate(len(folded) + len(_BETWEEN) for _, folded in several))
+        joined = _BETWEEN.join(folded for _, folded in several)
+        found.update(several[bisect.bisect(ends, start)][0] for start, _ in spans(joined, secret, keys))
+    return found
+
+
+def _together(texts: Iterable[str], shortest: int) -> Iterator[list[tuple[str, str]]]:
+    """The texts that differ and are long enough, each with its folded form, in portions."""
+    several: list[tuple[str, str]] = []
+    chars = 0
+    for text in dict.fromkeys(texts):
+        folded = folding.fold(text)
+        if len(folded) < shortest:
+            continue
+        if several and chars + len(folded) > _AT_ONCE:
+            yield several
+            several, chars = [], 0
+        several.append((text, folded))
+        chars += len(folded)
+    if several:
+        yield several
 
 
 def without(text: str, secret: bytes, keys: Sequence[Key]) -> str:
@@ -83,15 +118,30 @@ def spans(folded: str, secret: bytes, keys: Sequence[Key]) -> list[tuple[int, in
 
 
 def _hashes(secret: bytes, text: str, length: int):  # type: ignore[no-untyped-def]  # numpy loads at the first use
-    """16 bits for each `length` characters of a text, from every place on."""
+    """16 bits for each `length` characters of a text, from every place on: of the polynomial of their codes in a factor
+    that is part of the secret. That of several characters is made of those of its halves, the odd one first."""
     import numpy as np
 
-    factor = np.uint64(int.from_bytes(secret[:8], "little") | 1)
+    factor = int.from_bytes(secret[:8], "little") | 1
     mix = np.uint64(int.from_bytes(secret[8:16], "little") | 1)
-    codes = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32).astype(np.uint64)
-    count = len(codes) - length + 1
-    hashes = np.zeros(count, np.uint64)
+    if text.isascii():
+        codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.uint64)
+    else:
+        codes = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32).astype(np.uint64)
+
+    def polynomials(length: int):  # type: ignore[no-untyped-def]
+        if length == 1:
+            return codes
+        half = length // 2
+        halves = polynomials(half)
+        count = len(codes) - length + 1
+        made = halves[length % 2 : length % 2 + count] * np.uint64(pow(factor, half, 1 << 64))
+        made += halves[length - half :][:count]
+        if length % 2:
+            made += codes[:count] * np.uint64(pow(factor, length - 1, 1 << 64))
+        return made
+
     with np.errstate(over="ignore"):
-        for n in range(length):
-            hashes = hashes * factor + codes[n : n + count]
-        return (hashes * mix) >> np.uint64(48)
+        hashes = polynomials(length) * mix
+    hashes >>= np.uint64(48)
+    return hashes
