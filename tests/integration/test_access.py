@@ -106,6 +106,8 @@ def theirs(api: TestClient, state: State) -> dict[str, Any]:  # noqa: F811
     api.post("/api/prompts", json={"session_id": "theirs", "text": CANARY, "cwd": THEIRS, "prompt_id": "p"})
     api.post("/api/prompts", json={"session_id": "ours", "text": "Ours alone.", "cwd": OURS})
     (number,) = api.post("/api/observations", json={"project": THEIRS, "text": CANARY}).json()["ids"]
+    rule = {"rule": CANARY, "trigger_tool": "Bash", "trigger_pattern": "heron", "project": THEIRS}
+    assert api.post("/api/lessons", json=rule | {"status": "active"}).json()["id"] == number
     remember(state)
     return {"session_id": "theirs", "number": number, "project": THEIRS}
 
@@ -122,6 +124,15 @@ BODIES: dict[str, dict[str, Any]] = {
         "session_id": "theirs",
         "prompt": "x",
         "cwd": OURS,
+    },
+    "PATCH /api/observations/{number}": {"retracted_because": "x", "valid_until": "2020-01-01T00:00:00Z"},
+    "POST /api/lessons": {"rule": "x", "trigger_tool": "Bash", "trigger_pattern": "x", "project": THEIRS},
+    "PATCH /api/lessons/{number}": {"status": "retired"},
+    "POST /api/lessons/match": {
+        "tool_name": "Bash",
+        "tool_input": {"command": "heron weir"},
+        "cwd": THEIRS,
+        "project": THEIRS,
     },
     "POST /api/hook": {"hook_event_name": "SessionStart", "session_id": "theirs", "cwd": THEIRS},
 }
@@ -173,6 +184,7 @@ def rows_of(conn: Connection) -> Any:
             " where j.path = %s and o.kind = 'note' order by 1",
             (THEIRS,),
         ).fetchall(),
+        conn.execute("select id, rule, status from mem_lessons order by id").fetchall(),
     ]
 
 
