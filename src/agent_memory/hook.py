@@ -8,9 +8,6 @@ imports nothing of the package: each import would be paid at every tool call of 
 The file's name says when and by which agent; its content is the payload, untouched: reading it is the service's work.
 There is no fsync: a killed process loses nothing without it, and it would cost a millisecond at every call.
 
-One event is not recorded but only asked about: that Claude Code begins a call. Its end tells all of it, and where there
-is none the session's file does (docs/decisions/0015).
-
 What the service wants to answer stands in the home's file `asks`, one line an event: `EVENT MILLISECONDS [TOOL…]`, a
 tool's name or the beginning of one with `*`. An answer that is not whole within its milliseconds is no answer.
 """
@@ -46,20 +43,17 @@ def main() -> None:
     agent = sys.argv[1] if len(sys.argv) > 1 else "unknown"
     home = sys.argv[2] if len(sys.argv) > 2 else os.environ.get("AGENT_MEMORY_HOME", "")
     home = os.path.abspath(os.path.expanduser(home or "~/.agent-memory"))
-    head = os.read(0, BLOCK)
+    blocks = record(agent, home)
+    head = blocks[0] if blocks else b""
     event = field(head, b"hook_event_name")
-    if agent == "claude" and event == "PreToolUse":
-        blocks = [head, *iter(lambda: os.read(0, BLOCK), b"")]
-    else:
-        blocks = record(agent, home, head)
     if event == "SessionStart":
         start_session(agent, home, blocks)
     elif milliseconds := asked(home, event, head):
         sys.stdout.write(ask(agent, home, blocks, milliseconds / 1000) or "")
 
 
-def record(agent: str, home: str, block: bytes) -> list[bytes]:
-    """Copy `block`, the first of stdin, and the rest into a new spool file. Returns all of it, in blocks."""
+def record(agent: str, home: str) -> list[bytes]:
+    """Copy stdin into a new spool file and return what it was, in blocks."""
     name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.{agent}"
     draft, whole = f"{home}/spool/tmp/{name}", f"{home}/spool/new/{name}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -71,11 +65,10 @@ def record(agent: str, home: str, block: bytes) -> list[bytes]:
         file = os.open(draft, flags, 0o600)
     blocks = []
     try:
-        while block:
+        while block := os.read(0, BLOCK):
             blocks.append(block)
             while block:
                 block = block[os.write(file, block) :]
-            block = os.read(0, BLOCK)
         os.rename(draft, whole)
     except OSError:
         os.unlink(draft)  # half a payload is no event; the transcript still has it

@@ -75,7 +75,7 @@ def test_what_the_service_wants_to_answer_is_asked_and_the_answer_printed() -> N
         assert run_hook(payload("PreToolUse", tool_name="Bash2")).stdout == b""
         assert run_hook(payload("PreToolUse", tool_input={"tool_name": "x"}, tool_name="Read")).stdout == b""
         assert run_hook(payload("PostToolUse", tool_name="Bash")).stdout == b""
-    assert len(spooled()) == 2  # that a call begins is not recorded; all else is, asked or not
+    assert len(spooled()) == 6  # recorded, asked or not
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_an_answer_that_is_not_whole_is_none(answer: bytes) -> None:
         stopped = run_hook(payload("Stop"))
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, b"", b"")
-    assert len(spooled()) == 1
+    assert len(spooled()) == 2
 
 
 def test_an_answer_that_comes_late_is_not_waited_for() -> None:
@@ -113,7 +113,7 @@ def test_a_broken_list_of_what_to_ask_costs_nothing(asks: str) -> None:
     for event in ("PreToolUse", "PostToolUse"):
         done = run_hook(payload(event, tool_name="Bash"))
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert len(spooled()) == 1
+    assert len(spooled()) == 2
 
 
 def test_nothing_is_asked_where_the_list_is_empty() -> None:
