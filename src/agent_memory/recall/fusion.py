@@ -57,9 +57,9 @@ def fuse(
         [(row["chunk_id"], row["cosine"]) for row in vector],
         low=min((row["cosine"] for row in vector), default=0.0),
     )
+    near = nearness or {}
     scores = {
-        chunk: _fused(words.get(chunk, 0.0), likeness.get(chunk))
-        + PROXIMITY_WEIGHT * (nearness or {}).get(chunk, 0.0)
+        chunk: _fused(words.get(chunk, 0.0), likeness.get(chunk)) + PROXIMITY_WEIGHT * near.get(chunk, 0.0)
         for chunk in rows
     }
     text_rank = {row["chunk_id"]: rank for rank, row in enumerate(text, start=1)}
@@ -69,34 +69,40 @@ def fuse(
     owned: dict[int, list[int]] = {}
     for chunk in sorted(rows, key=lambda chunk: (-scores[chunk], -chunk)):
         owned.setdefault(rows[chunk]["observation_id"], []).append(chunk)
-    ranked = []
+    scored = []
     for number, chunks in owned.items():
-        best = chunks[0]
-        matched = {
-            lexeme: rarity
-            for chunk in chunks
-            if chunk in text_rank
-            for lexeme, rarity in zip(rows[chunk]["lexemes"], rows[chunk]["rarities"], strict=True)
-        }
+        matched: dict[str, float] = {}
+        for chunk in chunks:
+            if chunk in text_rank:
+                matched.update(zip(rows[chunk]["lexemes"], rows[chunk]["rarities"], strict=True))
         coverage = sum(matched.values()) / text[0]["asked"] if matched else 0.0
+        best = chunks[0]
+        score = round(scores[best] + COVERAGE_WEIGHT * coverage, 4)
+        scored.append((score, rows[best]["occurred_at"], number, coverage))
+    scored.sort(reverse=True)
+
+    ranked = []
+    for score, occurred_at, number, coverage in scored[:MOST]:
+        chunks = owned[number]
+        best = chunks[0]
         legs: dict[str, Mapping[str, Any]] = {}
         if best in text_rank:
-            score = round(float(rows[best]["score"]), 3)
-            legs["text"] = {"rank": text_rank[best], "score": score, "words": sorted(rows[best]["lexemes"])}
+            points = round(float(rows[best]["score"]), 3)
+            legs["text"] = {"rank": text_rank[best], "score": points, "words": sorted(rows[best]["lexemes"])}
         if best in vector_rank:
             legs["vector"] = {"rank": vector_rank[best], "score": round(cosines[best], 3)}
         ranked.append(
             Ranked(
                 observation_id=number,
-                occurred_at=rows[best]["occurred_at"],
-                score=round(scores[best] + COVERAGE_WEIGHT * coverage, 4),
+                occurred_at=occurred_at,
+                score=score,
                 chunks=chunks,
                 legs=legs,
                 coverage=coverage,
                 cosine=max((cosines[chunk] for chunk in chunks if chunk in cosines), default=None),
             )
         )
-    return _ordered(ranked)[:MOST]
+    return ranked
 
 
 def with_neighbours(ranked: Sequence[Ranked], places: Mapping[int, tuple[str, int]]) -> list[Ranked]:
@@ -113,13 +119,7 @@ def with_neighbours(ranked: Sequence[Ranked], places: Mapping[int, tuple[str, in
                 around = (scores.get((session, place - step), 0.0), scores.get((session, place + step), 0.0))
                 more += weight * sum(around)
         lifted.append(replace(one, score=round(one.score + more, 4)))
-    return _ordered(lifted)
-
-
-def _ordered(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """The best first; of equal ones the newest, which a stable sort in two steps gives."""
-    newest = sorted(ranked, key=lambda one: (one.occurred_at, one.observation_id), reverse=True)
-    return sorted(newest, key=lambda one: one.score, reverse=True)
+    return sorted(lifted, key=lambda one: (one.score, one.occurred_at, one.observation_id), reverse=True)
 
 
 def _to_unit(scored: Sequence[tuple[int, float]], *, low: float) -> dict[int, float]:

@@ -28,18 +28,23 @@ def nearness(
     pairs = list(dict.fromkeys(itertools.pairwise(query)))
     if not pairs or not text:
         return {}
-    rarity = {word: rare for row in text for word, rare in zip(row["lexemes"], row["rarities"], strict=True)}
+    rarity: dict[str, float] = {}
+    for row in text:
+        rarity.update(zip(row["lexemes"], row["rarities"], strict=True))
     # What no chunk holds is about as rare as what is left of the sum.
     unknown = [word for word in dict.fromkeys(query) if word not in rarity]
     left = max(0.0, text[0]["asked"] - sum(rarity.values()))
     rarity |= {word: left / len(unknown) for word in unknown}
-    whole = sum(rarity[first] + rarity[second] for first, second in pairs)
+    weighted = [(first, second, rarity[first] + rarity[second]) for first, second in pairs]
+    whole = sum([weight for _, _, weight in weighted])
     found = {}
     for chunk, words in positions.items():
         held = sum(
-            rarity[first] + rarity[second]
-            for first, second in pairs
-            if _follows(words.get(first, ()), words.get(second, ()))
+            [
+                weight
+                for first, second, weight in weighted
+                if first in words and second in words and _follows(words[first], words[second])
+            ]
         )
         if held and whole:
             found[chunk] = held / whole
@@ -47,4 +52,8 @@ def nearness(
 
 
 def _follows(first: Sequence[int], second: Sequence[int]) -> bool:
-    return any(0 < b - a <= WITHIN for a in first for b in second)
+    for a in first:
+        for b in second:  # by far most of the time that nearness takes: no generator
+            if 0 < b - a <= WITHIN:
+                return True
+    return False
