@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -174,9 +175,13 @@ def test_a_denied_call_does_not_run_and_the_model_hears_why(machine: Installatio
     refused = [results[call.id] for call in done.calls[:2]]
     assert all(f"Refused by agent-memory, lesson {lesson}: {RULE}" in said for said in refused)
     assert "deployed" in results[done.calls[2].id]
-    stored(machine, done, 3)
-    rows = machine.items("/api/tool-calls", session_id=done.session_id)
-    assert [row["success"] for row in sorted(rows, key=lambda row: row["id"])].count(False) == 2
+
+    def ends() -> list[bool | None]:
+        return [row["success"] for row in machine.items("/api/tool-calls", session_id=done.session_id)]
+
+    until(
+        "their ends are read from the session's file", lambda: sorted(ends(), key=str) == [False, False, True]
+    )
     firings = machine.rows(
         "select * from mem_lesson_events where session_id = %s order by id", done.session_id
     )
@@ -207,7 +212,10 @@ def test_without_the_service_a_denied_call_runs_and_nothing_is_said(
 ) -> None:
     machine.run("down")
     before = len(ran(machine))
-    done = session(machine, "Deploy without the service", FAILS)
+    with socket.socket() as taken:  # so that the session's start cannot bring the service back
+        taken.bind(("127.0.0.1", machine.port))
+        taken.listen()
+        done = session(machine, "Deploy without the service", FAILS)
     assert len(ran(machine)) == before + 1
     assert WARNED not in "".join(heard(done))
     assert done.exit_code == 0
