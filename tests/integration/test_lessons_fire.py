@@ -112,6 +112,7 @@ def test_another_projects_lesson_is_silent_and_a_global_one_is_not(
 
 
 def test_none_is_told_twice_in_a_turn_not_even_by_a_restarted_service(
+    conn: Connection,
     state: State,
     teach: Teach,
     say: Say,
@@ -120,6 +121,7 @@ def test_none_is_told_twice_in_a_turn_not_even_by_a_restarted_service(
     assert say()
     assert say(tool_use_id="t2") == {}
     state.lessons.told.clear()
+    lessons.remember(state, conn)
     assert say(tool_use_id="t3") == {}, "a service that was restarted"
     assert say(prompt_id="p2"), "another turn"
     assert say(agent_id="a1"), "a subagent has not heard it"
@@ -229,6 +231,48 @@ def test_without_the_database_a_lesson_speaks_and_is_written_down_later(
     (event,) = conn.execute("select tool_use_id from mem_lesson_events").fetchall()
     assert event["tool_use_id"] == "t1"
     assert not state.lessons.unrecorded
+
+
+def test_a_service_that_stops_writes_down_what_is_not_yet_recorded(
+    conn: Connection,
+    state: State,
+    teach: Teach,
+    database_url: str,
+) -> None:
+    teach("Use --force-with-lease.")
+    paths.make_private(paths.home())
+    call = {
+        "session_id": "s1",
+        "cwd": SHOP,
+        "tool_name": "Bash",
+        "tool_input": {"command": "git push --force"},
+    }
+    assert lessons.answer(state, "PreToolUse", call, "claude")
+    assert events(conn) == [], "the hook does not wait for it"
+    with server.connect(database_url) as own:
+        lessons.listen(state, own, Board(), lambda: True)
+    assert len(events(conn)) == 1
+
+
+def test_over_the_socket_a_hook_is_answered_refused_and_recorded_the_same(
+    conn: Connection,
+    state: State,
+    teach: Teach,
+    say: Say,
+    api: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teach("Use --force-with-lease.")
+    by_address = say(prompt_id="p0")
+    monkeypatch.setattr("agent_memory.service.auth.over_unix_socket", lambda _: True)
+    assert say() == by_address
+    assert say(tool_use_id="t2") == {}
+    assert len(events(conn)) == 2
+    assert api.get("/api/hook").status_code == 405
+    unread = api.post("/api/hook", content=b"[")
+    assert (unread.status_code, unread.headers["content-type"]) == (422, "application/problem+json")
+    monkeypatch.setattr(state.settings, "trusted_agents", ("codex",))
+    assert api.post("/api/hook", json={}, headers={"X-Agent-Name": "claude"}).status_code == 403
 
 
 @pytest.fixture

@@ -261,16 +261,17 @@ def record(conn: Connection, firings: Sequence[Firing]) -> None:
     )
 
 
-def told(conn: Connection, session_id: str, prompt_id: str | None, agent_id: str | None) -> set[int]:
-    """The lessons that spoke in a turn, to the agent itself or to one of its subagents."""
+def told(conn: Connection, most: int) -> dict[tuple[str, str | None, str | None], set[int]]:
+    """The lessons that spoke the latest `most` times, by session, prompt and subagent; the latest turn last."""
     rows = conn.execute(
         """
-        select distinct lesson_id from mem_lesson_events
-        where session_id = %s and prompt_id is not distinct from %s and agent_id is not distinct from %s
+        select session_id, prompt_id, agent_id, array_agg(distinct lesson_id) as lessons
+        from (select * from mem_lesson_events order by id desc limit %s) latest
+        group by session_id, prompt_id, agent_id order by max(id)
         """,
-        (session_id, prompt_id, agent_id),
+        (most,),
     )
-    return {row["lesson_id"] for row in rows}
+    return {(row["session_id"], row["prompt_id"], row["agent_id"]): set(row["lessons"]) for row in rows}
 
 
 def unsettled(conn: Connection, since: datetime | None) -> list[Unsettled]:

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent_memory import __version__
 from agent_memory.access import audit
@@ -79,9 +80,6 @@ def create(state: State) -> FastAPI:
 
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.url.path == "/api/hook" and auth.over_unix_socket(request):
-            # An agent waits, and over the socket no token is looked up: no further thread for it.
-            return let_in(request) or await answer(request)
         given = await run_in_threadpool(let_in, request)
         if given is None:
             given = await answer(request)
@@ -95,6 +93,27 @@ def create(state: State) -> FastAPI:
         allow_headers=["Authorization", "Content-Type", "X-Agent-Name"],
         expose_headers=["Retry-After"],
     )
+
+    def straight(inner: ASGIApp) -> ASGIApp:
+        """A hook's question over the socket goes past everything else to its answer: an agent waits, and each layer
+        costs. No token is looked up over the socket, so that to let it in takes no database."""
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            asked = scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/api/hook")
+            if not asked or not auth.over_unix_socket(request := Request(scope, receive)):
+                await inner(scope, receive, send)
+                return
+            given = let_in(request)
+            if given is None:
+                try:
+                    given = await hook.answer(request, state, request.headers.get("x-agent-name", "claude"))
+                except AgentMemoryError as error:
+                    given = problem(error.status, error.problem, error.remedy)
+            await given(scope, receive, send)
+
+        return answered
+
+    app.add_middleware(straight)  # the last that is added comes first
 
     @app.exception_handler(AgentMemoryError)
     async def mendable(_: Request, error: AgentMemoryError) -> Response:

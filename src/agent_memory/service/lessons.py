@@ -1,8 +1,9 @@
 """The active lessons in the service's memory, and what they say to a hook.
 
 Matching touches no database: the lessons are held compiled, and a notification tells when somebody changed one, in
-whatever process. Only a lesson that speaks is written down, before it is said; where that is not possible in time it
-speaks all the same and is written down later.
+whatever process. Only a lesson that speaks is written down, as soon as it has been said: the hook does not wait for the
+disk. Until then it is in this process's memory alone, so a service that is killed in between loses the record of it,
+and may tell it once more in that turn; one that is stopped loses nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import collections
 import functools
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEADLINE = 100  # milliseconds that a hook waits
-RECORD_WITHIN = 0.03  # seconds to get a connection: the hook waits
+RECORD_WITHIN = 1.0  # seconds to get a connection; what is not recorded by then is a moment later
 MOST_TURNS = 1_000  # whose lessons are remembered, so that none is told twice
 MOST_UNRECORDED = 1_000
-RESTARTED_S = 600.0  # for which a service that has just started asks what was told in a turn before it
 LISTEN_S = 0.5  # between two looks at whether the service stops
 LOOK_EVERY = 20  # times that long, after which the lessons are looked at although nobody told of a change
 
@@ -61,11 +60,11 @@ class Lessons:
         self.told: collections.OrderedDict[Turn, set[int]] = collections.OrderedDict()
         self.unrecorded: collections.deque[Firing] = collections.deque(maxlen=MOST_UNRECORDED)
         self.lock = threading.Lock()
-        self.since = time.monotonic()
+        self.recording = threading.Lock()
 
 
 def answer(state: State, event: str, payload: dict[str, Any], agent: str) -> Reply | None:  # noqa: ARG001
-    """What the lessons say to this hook, which is recorded."""
+    """What the lessons say to this hook. Whoever gives the answer calls `record` afterwards."""
     held = state.lessons
     seen = moment_of(event, payload)
     if seen is None:
@@ -78,7 +77,7 @@ def answer(state: State, event: str, payload: dict[str, Any], agent: str) -> Rep
     with held.lock:
         told = held.told.get(turn)
         if told is None:
-            told = held.told[turn] = _told_before(state, turn)
+            told = held.told[turn] = set()
             while len(held.told) > MOST_TURNS:
                 held.told.popitem(last=False)
         held.told.move_to_end(turn)
@@ -87,8 +86,7 @@ def answer(state: State, event: str, payload: dict[str, Any], agent: str) -> Rep
     if not speaking:
         return None
     session_id, prompt_id, agent_id = turn
-    _record(
-        state,
+    held.unrecorded.extend(
         [
             Firing(
                 lesson_id=one.id,
@@ -102,7 +100,7 @@ def answer(state: State, event: str, payload: dict[str, Any], agent: str) -> Rep
                 action=one.action,
             )
             for one in speaking
-        ],
+        ]
     )
     return active.reply(speaking)
 
@@ -136,6 +134,7 @@ def listen(state: State, conn: Connection, asks: Board, stopping: Callable[[], b
     thread's own."""
     conn.autocommit = True
     store.listen(conn)
+    remember(state, conn)
     seen: object = None
     quiet = LOOK_EVERY
     while not stopping():
@@ -149,6 +148,7 @@ def listen(state: State, conn: Connection, asks: Board, stopping: Callable[[], b
         record_late(state, conn)
         told = any(conn.notifies(timeout=LISTEN_S, stop_after=1))
         quiet = LOOK_EVERY if told else quiet % LOOK_EVERY + 1
+    record_late(state, conn)
 
 
 def asked(lessons: Active) -> list[Ask]:
@@ -170,34 +170,42 @@ def _beginning(glob: str) -> str:
     return glob
 
 
-def _told_before(state: State, turn: Turn) -> set[int]:
-    """What the lessons said in this turn to a service that has been restarted since."""
-    if time.monotonic() - state.lessons.since > RESTARTED_S:
-        return set()
-    try:
-        with state.pool.connection(timeout=RECORD_WITHIN) as conn:
-            return store.told(conn, *turn)
-    except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
-        return set()
+def remember(state: State, conn: Connection) -> None:
+    """Learn what the lessons said in the latest turns to a service that ran before this one."""
+    before = store.told(conn, MOST_TURNS)
+    with state.lessons.lock:
+        if not state.lessons.told:
+            state.lessons.told.update(before)
 
 
-def _record(state: State, firings: list[Firing]) -> None:
+def record(state: State) -> None:
+    """Write down what the lessons have said, or leave it to the thread that listens."""
+    held = state.lessons
+    if not held.recording.acquire(blocking=False):
+        return
+    taken: list[Firing] = []
     try:
         with state.pool.connection(timeout=RECORD_WITHIN) as conn:
-            store.record(conn, firings)
+            while held.unrecorded:
+                taken.append(held.unrecorded.popleft())
+            store.record(conn, taken)
     except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
         log.warning("a lesson spoke and is written down later: %s", error)
-        state.lessons.unrecorded.extend(firings)
+        held.unrecorded.extendleft(reversed(taken))
+    finally:
+        held.recording.release()
 
 
 def record_late(state: State, conn: Connection) -> None:
-    while state.lessons.unrecorded:
-        firing = state.lessons.unrecorded[0]
-        try:
-            store.record(conn, [firing])
-        except psycopg.IntegrityError:
-            log.info("lesson %d is gone, and what it said with it", firing.lesson_id)
-        state.lessons.unrecorded.popleft()
+    """Write down what could not be recorded at once. `conn` commits by itself."""
+    with state.lessons.recording:
+        while state.lessons.unrecorded:
+            firing = state.lessons.unrecorded[0]
+            try:
+                store.record(conn, [firing])
+            except psycopg.IntegrityError:
+                log.info("lesson %d is gone, and what it said with it", firing.lesson_id)
+            state.lessons.unrecorded.popleft()
 
 
 def _text(payload: dict[str, Any], field: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 import orjson
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from starlette.background import BackgroundTask
 
 from agent_memory import paths
 from agent_memory.agents import AT_START_ONLY, REPLIES
@@ -47,8 +48,13 @@ async def hook(
     """Answer one raw hook payload in the form that the agent reads; an empty body where there is nothing to say. It
     records nothing of the payload: `POST /api/queue` does."""
     by.check(None)  # a payload names any folder, so whoever is bound to a project may not ask
-    raw = await request.body()
-    return await run_in_threadpool(_answer, state, x_agent_name, raw)
+    return await answer(request, state, x_agent_name)
+
+
+async def answer(request: Request, state: State, agent: str) -> Response:
+    """The answer to the payload that is the request's body. What the lessons said is recorded when it has been sent.
+    Raises AgentMemoryError where the payload cannot be read."""
+    return await run_in_threadpool(_answer, state, agent, await request.body())
 
 
 def _answer(state: State, agent: str, raw: bytes) -> Response:
@@ -71,4 +77,8 @@ def _answer(state: State, agent: str, raw: bytes) -> Response:
             replies.append(reply)
     said = joined(replies)
     output = render(event, said) if render and said else {}
-    return Response(orjson.dumps(output) if output else b"", media_type="application/json")
+    return Response(
+        orjson.dumps(output) if output else b"",
+        media_type="application/json",
+        background=BackgroundTask(lessons.record, state) if state.lessons.unrecorded else None,
+    )
