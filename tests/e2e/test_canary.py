@@ -188,6 +188,7 @@ def test_no_secret_of_any_kind_from_any_way_in_is_kept_anywhere() -> None:
         assert len(kept) == len(KINDS)  # what was planted did arrive
         machine.run("backup", "now")
         machine.run("export", "--out", str(written / "all.jsonl"))
+        machine.run("finetune", "dataset", "--out", str(written / "set"))
         machine.run("down")
         secrets = {
             f"{one.kind} by {way}": piece
@@ -202,7 +203,8 @@ def test_no_secret_of_any_kind_from_any_way_in_is_kept_anywhere() -> None:
         assert leaks(secrets, dump) == []
         assert any(file.read_bytes().startswith(b"PGDMP") for file in machine.files())  # the backup
         found = []
-        for file in [*machine.files(), *written.iterdir()]:
+        assert "[REDACTED:github-token]" in unpacked(written / "set" / "train.jsonl")
+        for file in [*machine.files(), *filter(Path.is_file, written.rglob("*"))]:
             text = unpacked(file)
             found += [f"{name} in {file}" for name in leaks(secrets, text)]
         assert found == []

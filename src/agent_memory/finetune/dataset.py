@@ -13,8 +13,8 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,19 @@ from agent_memory.finetune.formats import Format
 from agent_memory.finetune.gates import PARTS, Gate, Limits
 from agent_memory.finetune.pairs import pairs
 from agent_memory.finetune.places import Places
-from agent_memory.finetune.rows import Count, Row, calls_of, has_loop, rows, size, without
+from agent_memory.finetune.rows import (
+    RESULT_CHARS,
+    Count,
+    Row,
+    calls_of,
+    has_loop,
+    rows,
+    shortened,
+    size,
+    without,
+)
 from agent_memory.finetune.schemas import Tools
-from agent_memory.finetune.trajectory import changed, trajectories
+from agent_memory.finetune.trajectory import Call, changed, trajectories
 from agent_memory.journal import tombstones
 from agent_memory.journal.redaction import redact, redact_value
 from agent_memory.settings import Settings
@@ -142,8 +152,19 @@ def _needed() -> None:
 def _read(conn: Connection, wanted: Wanted, draft: _Draft) -> None:
     """Sessions into `rows.raw`, without secrets and places; the tools learned on the way."""
     place = draft.places
-    clean: Callable[[str], str] = lambda text: place.text(redact(text))  # noqa: E731
-    clean_value: Callable[[Any], Any] = lambda value: place.value(redact_value(value))  # noqa: E731
+
+    def text(one: str) -> str:
+        return place.text(redact(one))
+
+    def arguments(value: dict[str, Any]) -> dict[str, Any]:
+        cleaned: dict[str, Any] = place.value(redact_value(value))
+        return cleaned
+
+    def result(call: Call) -> str:
+        whole = text(call.result)
+        short = shortened(whole, RESULT_CHARS, more=call.left_out)
+        return short if short == whole else text(short)  # a cut may leave what looks like a secret
+
     with (draft.folder / "rows.raw").open("w", encoding="utf-8") as raw:
         for session in store.sessions(
             conn, project_id=wanted.project_id, agent=wanted.agent, since=wanted.since
@@ -159,7 +180,7 @@ def _read(conn: Connection, wanted: Wanted, draft: _Draft) -> None:
             draft.source["assistant messages"] += len(session.messages)
             draft.source["tool calls"] += len(session.calls)
             for trajectory in trajectories(session, draft.dropped):
-                trajectory = changed(trajectory, clean, clean_value)
+                trajectory = changed(trajectory, text=text, arguments=arguments, result=result)
                 for call in (c for turn in trajectory.turns for step in turn.steps for c in step.calls):
                     draft.tools.see(
                         session.agent, call.tool, call.arguments, refused=call.result if call.failed else ""
@@ -171,9 +192,7 @@ def _read(conn: Connection, wanted: Wanted, draft: _Draft) -> None:
                     dropped=draft.dropped,
                     success_only=wanted.success_only,
                 ):
-                    # Once more: what was shortened may end in what looks like a secret.
-                    messages = place.value(redact_value(row.messages))
-                    raw.write(_line(_as_dict(replace(row, messages=messages))))
+                    raw.write(_line(_as_dict(row)))
 
 
 def _audited(
@@ -299,7 +318,7 @@ def _render(folder: Path, form: Format) -> None:
     import duckdb
 
     with duckdb.connect() as duck:
-        duck.execute("set memory_limit = '1GB'; set threads = 2; set preserve_insertion_order = true")
+        duck.execute("set memory_limit = '96MB'; set threads = 1; set preserve_insertion_order = true")
         duck.execute("set temp_directory = ?", [str(folder)])
         for part in PARTS:
             file, new = folder / f"{part}.jsonl", folder / f"{part}.new"
@@ -307,12 +326,15 @@ def _render(folder: Path, form: Format) -> None:
                 out.writelines(_line(formats.render(row, form)) for row in _lines(file))
             new.replace(file)
             for name, columns in ((part, formats.COLUMNS[form]), (f"pairs.{part}", formats.PAIR_COLUMNS)):
+                lines = folder / f"{name}.jsonl"
+                with lines.open("rb") as told:  # what DuckDB reads at once is twice this
+                    longest = max(map(len, told), default=0)
                 given = dict.fromkeys(columns, "VARCHAR")
                 duck.execute(
                     f"copy (select * from read_json(?, format = 'newline_delimited', columns = {given},"
-                    f" maximum_object_size = {1 << 28})) to '{_quoted(folder / f'{name}.parquet')}'"
-                    " (format parquet, compression zstd, row_group_size 2048)",
-                    [str(folder / f"{name}.jsonl")],
+                    f" maximum_object_size = {max(longest, 1 << 20)})) to '{_quoted(folder / f'{name}.parquet')}'"
+                    " (format parquet, compression zstd, row_group_size 512)",
+                    [str(lines)],
                 )
 
 

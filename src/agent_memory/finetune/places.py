@@ -21,6 +21,8 @@ _HOST = re.compile(
     r"|(?<![\w.-])(?:DESKTOP|LAPTOP)-[A-Z0-9]{6,8}(?!\w)"
     r"|(?<![\w.-])ip-\d{1,3}-\d{1,3}-\d{1,3}-\d{1,3}(?:\.[\w.-]*\w)?"
 )
+_NEEDLES = (".local", ".lan", ".corp", ".in", ".home.arpa", "Mac", "DESKTOP-", "LAPTOP-", "ip-")
+"""One of these is in every host that the pattern finds; most texts have none."""
 _DOCKERS = "host.docker.internal"
 _COMMON = frozenset(
     (
@@ -63,7 +65,8 @@ class Places:
             text = _SLUG.sub(rf"-\g<1>-{USER}", text)
         if self._at:
             text = self._at.sub(lambda met: f"{USER}@{self._host(met[1])}", text)
-        text = _HOST.sub(lambda met: self._host(met[0]), text)
+        if any(needle in text for needle in _NEEDLES):
+            text = _HOST.sub(lambda met: self._host(met[0]), text)
         if self._known:
             text = self._known.sub(lambda met: self._host(met[0]), text)
         return self._names.sub(USER, text) if self._names else text

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent_memory.finetune.trajectory import LOOP, Call, Step, Trajectory, Turn
+from agent_memory.finetune.trajectory import LOOP, Step, Trajectory, Turn
 
 RESULT_CHARS = 2_000
 """A tool's result is shown up to so many characters: its beginning and its end, with a mark between."""
@@ -138,14 +138,10 @@ def _messages(step: Step) -> list[Message]:
             for call in step.calls
         ]
     results = [
-        {"role": "tool", "name": call.tool, "content": _result(call), _FAILED: call.failed}
+        {"role": "tool", "name": call.tool, "content": call.result, _FAILED: call.failed}
         for call in step.calls
     ]
     return [said, *results]
-
-
-def _result(call: Call) -> str:
-    return shortened(call.result, RESULT_CHARS, more=call.left_out)
 
 
 def shortened(text: str, limit: int, *, more: int = 0) -> str:

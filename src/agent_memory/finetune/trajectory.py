@@ -128,12 +128,16 @@ def trajectories(session: Session, dropped: Counter[str]) -> Iterator[Trajectory
 
 
 def changed(
-    trajectory: Trajectory, text: Callable[[str], str], value: Callable[[dict[str, Any]], dict[str, Any]]
+    trajectory: Trajectory,
+    *,
+    text: Callable[[str], str],
+    arguments: Callable[[dict[str, Any]], dict[str, Any]],
+    result: Callable[[Call], str],
 ) -> Trajectory:
-    """The same with every text and every call's arguments changed."""
+    """The same with every text, every call's arguments and every result changed."""
 
     def call(one: Call) -> Call:
-        return replace(one, arguments=value(one.arguments), result=text(one.result))
+        return replace(one, arguments=arguments(one.arguments), result=result(one))
 
     def turn(one: Turn) -> Turn:
         steps = [Step(text=text(step.text), calls=tuple(map(call, step.calls))) for step in one.steps]
