@@ -318,7 +318,7 @@ def _render(folder: Path, form: Format) -> None:
     import duckdb
 
     with duckdb.connect() as duck:
-        duck.execute("set memory_limit = '96MB'; set threads = 1; set preserve_insertion_order = true")
+        duck.execute("set threads = 1; set preserve_insertion_order = true")
         duck.execute("set temp_directory = ?", [str(folder)])
         for part in PARTS:
             file, new = folder / f"{part}.jsonl", folder / f"{part}.new"
@@ -327,8 +327,10 @@ def _render(folder: Path, form: Format) -> None:
             new.replace(file)
             for name, columns in ((part, formats.COLUMNS[form]), (f"pairs.{part}", formats.PAIR_COLUMNS)):
                 lines = folder / f"{name}.jsonl"
-                with lines.open("rb") as told:  # what DuckDB reads at once is twice this
+                with lines.open("rb") as told:
                     longest = max(map(len, told), default=0)
+                # DuckDB works on 2,048 rows at once: so its memory grows with the rows' length, not with their number.
+                duck.execute(f"set memory_limit = '{256 + (4 * 2_048 * longest >> 20)}MB'")
                 given = dict.fromkeys(columns, "VARCHAR")
                 duck.execute(
                     f"copy (select * from read_json(?, format = 'newline_delimited', columns = {given},"
