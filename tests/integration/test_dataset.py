@@ -229,6 +229,8 @@ def test_one_project_alone_is_published_with_a_loud_warning(
     assert "One project" in project["warning"]
     listed = CliRunner().invoke(app, ["finetune", "datasets"])
     assert "good" in listed.output
+    logged = conn.execute("select target from mem_audit_log where action = 'finetune dataset'").fetchall()
+    assert [row["target"] for row in logged] == [f"data set 1: {tmp_path / 'set'}"]
 
 
 def test_too_large_a_project_is_sampled_down_where_others_are_there(
@@ -276,6 +278,13 @@ def test_a_tokenizer_counts_where_one_is_named(several: Connection, tmp_path: Pa
     (tmp_path / "bad.json").write_text("{}", encoding="utf-8")
     with pytest.raises(AgentMemoryError, match="is no tokenizer"):
         make_set(several, tmp_path / "next", tokenizer=tmp_path / "bad.json")
+
+
+def test_the_draft_of_a_killed_run_is_removed_by_the_next(several: Connection, tmp_path: Path) -> None:
+    (tmp_path / ".set-draft-x1").mkdir()
+    (tmp_path / ".set-draft-x1" / "rows.raw").write_text("not audited", encoding="utf-8")
+    make_set(several, tmp_path / "set")
+    assert [file.name for file in tmp_path.iterdir()] == ["set"]
 
 
 def test_a_data_set_is_never_written_over(several: Connection, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agent_memory.finetune.index import label
 from agent_memory.finetune.pairs import pairs
 from agent_memory.finetune.places import Places
 from agent_memory.finetune.rows import Row, has_loop, rows, shortened, without
@@ -270,6 +271,18 @@ def test_another_command_is_no_fix_and_a_refused_call_no_failure() -> None:
     for told in (other, refused):
         (row,) = told.rows()
         assert list(pairs(row.messages, set(row.failed), set())) == []
+
+
+def test_of_edits_the_same_file_is_the_same_thing_and_of_patches_nothing() -> None:
+    edits = Told().asked("Go").ran("a.py", tool="Edit", old="x", error="String to replace not found in file.")
+    edits.ran("b.py", tool="Edit", old="x").ran("a.py", tool="Edit", old="z").said("Done.")
+    (row,) = edits.rows()
+    (pair,) = pairs(row.messages, set(row.failed), set())
+    assert pair["chosen"][0]["tool_calls"][0]["function"]["arguments"] == {"file_path": "a.py", "old": "z"}
+    assert label("apply_patch", {"command": "*** Begin Patch"}) == "apply_patch"
+    assert (
+        label("run_shell_command", {"command": "cd x && git commit -m y"}) == "run_shell_command: git commit"
+    )
 
 
 def test_a_call_is_taken_out_with_its_result() -> None:

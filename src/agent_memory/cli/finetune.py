@@ -79,6 +79,13 @@ def dataset(
             tokenizer=tokenizer,
         )
         published = making.make(conn, wanted, out, settings.load())
+        terminal.audit(
+            conn,
+            "finetune dataset",
+            kind="admin",
+            target=f"data set {published.id}: {published.folder}",
+            project_id=wanted.project_id,
+        )
     if as_json:
         terminal.print_json(published)
         return

@@ -116,6 +116,9 @@ def make(conn: Connection, wanted: Wanted, out: Path, settings: Settings) -> Pub
     count, counted_by = tokens.counter(wanted.tokenizer)
     began = time.monotonic()
     paths.make_private(out.parent)
+    for left in out.parent.iterdir():
+        if left.name.startswith(f".{out.name}-draft-"):  # of a run that was killed: nobody has audited it
+            shutil.rmtree(left)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-draft-", dir=out.parent))
     try:
         store.snapshot(conn)

@@ -4,6 +4,7 @@ the number of rows: where it belongs, what it calls, its signature, and what bec
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from agent_memory.finetune import near
 from agent_memory.finetune.rows import Message, Row, calls_of, text_of
 from agent_memory.observations import commands
 
+_SHELL = re.compile(r"bash|shell|exec|terminal|command", re.I)
 TRAIN, VALIDATION = "train", "validation"
 _TABLES = """
 create table rows (
@@ -34,7 +36,7 @@ def open_index(file: Path) -> sqlite3.Connection:
 def label(tool: str, arguments: object) -> str:
     """What a call counts as: its tool; a shell command its program and subcommand, too."""
     command = arguments.get("command") if isinstance(arguments, dict) else None
-    key = commands.key_of(command) if isinstance(command, str) else ""
+    key = commands.key_of(command) if isinstance(command, str) and _SHELL.search(tool) else ""
     return f"{tool}: {key}" if key else tool
 
 

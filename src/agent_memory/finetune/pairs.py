@@ -46,10 +46,14 @@ def _fix(
 
 def _for_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     mine, its = one["arguments"], other["arguments"]
-    if one["name"] != other["name"] or label(one["name"], mine) != label(other["name"], its):
+    what = label(one["name"], mine)
+    if one["name"] != other["name"] or what != label(other["name"], its):
         return False
-    shared = [key for key in mine if key in its and mine[key] == its[key]]
-    return "command" in mine or bool(shared)
+    if what != one["name"]:
+        return True  # the same program and subcommand
+    paths = [key for key in mine if "path" in key.lower()]
+    alike = [key for key in paths or mine if isinstance(mine[key], str) and its.get(key) == mine[key]]
+    return bool(alike)
 
 
 def _single(message: Message) -> dict[str, Any] | None:
