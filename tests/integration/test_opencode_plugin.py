@@ -108,7 +108,7 @@ def no_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hook.parent.mkdir()
     source = entries.HOOK.read_text(encoding="utf-8")
     assert source.count("os.posix_spawn(\n") == 1
-    hook.write_text(re.sub(r"os\.posix_spawn\(\n(?s:.*?)\n    \)\n", "pass\n", source), encoding="utf-8")
+    hook.write_text(re.sub(r"os\.posix_spawn\(\n(?s:.*?)\n    \)\n", "0\n", source), encoding="utf-8")
     monkeypatch.setattr(entries, "HOOK", hook)
 
 

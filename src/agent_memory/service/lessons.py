@@ -203,8 +203,9 @@ def record_late(state: State, conn: Connection) -> None:
             firing = state.lessons.unrecorded[0]
             try:
                 store.record(conn, [firing])
-            except psycopg.IntegrityError:
-                log.info("lesson %d is gone, and what it said with it", firing.lesson_id)
+            except (psycopg.IntegrityError, psycopg.DataError) as error:
+                # The lesson is gone, or a session's name cannot be stored: trying again would hold up the others.
+                log.info("that lesson %d spoke is not written down: %s", firing.lesson_id, error)
             state.lessons.unrecorded.popleft()
 
 
