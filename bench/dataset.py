@@ -2,7 +2,7 @@
 
     make bench-dataset
 
-Made-up journals of two sizes, the second eight times the first: sessions of 25 calls of about 2.5 KB with different
+Made-up journals of two sizes, the second four times the first: sessions of 25 calls of about 2.5 KB with different
 tools, in eight projects. For each the product's own `dataset.make` runs in a process of its own. Rows a second and
 megabytes of journal a second are over all passes (read, check, audit, render); the peak is the process's resident set.
 """
@@ -29,7 +29,7 @@ from agent_memory.journal.event import AssistantMessage, Body, Event, Prompt, To
 from agent_memory.journal.ingest import ingest
 from bench.home import scratch_home
 
-SIZES = (100, 800)
+SIZES = (400, 1_600)
 """Sessions."""
 CALLS = 25
 PROJECTS = 8
