@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.integration.test_service import TOKEN, api, remember, state  # noqa: F401
+from tests.integration.conftest import TOKEN, remember
 
 from agent_memory import paths, settings
 from agent_memory.access import audit, store, tokens
@@ -34,7 +34,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-def made(state: State, name: str, **options: Any) -> dict[str, str]:  # noqa: F811
+def made(state: State, name: str, **options: Any) -> dict[str, str]:
     with state.pool.connection() as conn:
         return bearer(tokens.create(conn, name, **options))
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_a_name_is_refused(conn: Connection, name: str) -> None:
         tokens.create(conn, name)
 
 
-def test_a_scope_opens_what_it_says_and_no_more(api: TestClient, state: State) -> None:  # noqa: F811
+def test_a_scope_opens_what_it_says_and_no_more(api: TestClient, state: State) -> None:
     note = {"project": OURS, "text": "Staging runs Postgres 16."}
     question = {"project": OURS, "query": "staging"}
     api.post("/api/observations", json=note)
@@ -89,7 +89,7 @@ def test_a_scope_opens_what_it_says_and_no_more(api: TestClient, state: State) -
     assert "--scope write" in refused.json()["remedy"]
 
 
-def test_tokens_are_made_listed_and_revoked_over_rest(api: TestClient) -> None:  # noqa: F811
+def test_tokens_are_made_listed_and_revoked_over_rest(api: TestClient) -> None:
     new = api.post("/api/admin/tokens", json={"name": "laptop", "scope": "read"}).json()
     shown = bearer(new["token"])
     assert api.get("/api/projects", headers=shown).status_code == 200
@@ -101,7 +101,7 @@ def test_tokens_are_made_listed_and_revoked_over_rest(api: TestClient) -> None: 
     assert api.delete("/api/admin/tokens/laptop").status_code == 404
 
 
-def theirs(api: TestClient, state: State) -> dict[str, Any]:  # noqa: F811
+def theirs(api: TestClient, state: State) -> dict[str, Any]:
     """Something in another project, of each kind, with the canary in it."""
     api.post("/api/prompts", json={"session_id": "theirs", "text": CANARY, "cwd": THEIRS, "prompt_id": "p"})
     api.post("/api/prompts", json={"session_id": "ours", "text": "Ours alone.", "cwd": OURS})
@@ -141,8 +141,8 @@ COUNTS_ONLY = {"GET /api/health", "GET /api/counts"}
 
 
 def test_a_token_of_one_project_gets_nothing_of_another_from_any_route(
-    api: TestClient,  # noqa: F811
-    state: State,  # noqa: F811
+    api: TestClient,
+    state: State,
 ) -> None:
     known = theirs(api, state)
     with state.pool.connection() as conn:
@@ -188,7 +188,7 @@ def rows_of(conn: Connection) -> Any:
     ]
 
 
-def test_a_token_of_one_project_works_there(api: TestClient, state: State) -> None:  # noqa: F811
+def test_a_token_of_one_project_works_there(api: TestClient, state: State) -> None:
     theirs(api, state)
     with state.pool.connection() as conn:
         project = conn.execute("select id from mem_projects where path = %s", (OURS,)).fetchone()
@@ -202,14 +202,14 @@ def test_a_token_of_one_project_works_there(api: TestClient, state: State) -> No
 
 
 @pytest.fixture
-def narrow(state: State) -> Iterator[TestClient]:  # noqa: F811
+def narrow(state: State) -> Iterator[TestClient]:
     """A caller where three writes and five reads a minute are allowed."""
     state.settings = state.settings.model_copy(update={"rate_limit_writes": 3, "rate_limit_reads": 5})
     with TestClient(app.create(state), base_url="http://127.0.0.1:3377", headers=bearer(TOKEN)) as client:
         yield client
 
 
-def test_one_request_too_many_is_told_when_to_come_again(narrow: TestClient, state: State) -> None:  # noqa: F811
+def test_one_request_too_many_is_told_when_to_come_again(narrow: TestClient, state: State) -> None:
     note = {"project": OURS, "text": "x"}
     got = [narrow.post("/api/observations", json=note) for _ in range(4)]
     assert [one.status_code for one in got] == [201, 201, 201, 429]
@@ -227,8 +227,8 @@ def test_guessing_tokens_is_limited_too(narrow: TestClient) -> None:
 
 
 def test_what_is_changed_is_written_down_and_what_is_read_is_not(
-    api: TestClient,  # noqa: F811
-    state: State,  # noqa: F811
+    api: TestClient,
+    state: State,
 ) -> None:
     secret = "ghp_" + "Q7w2kR9tLm4XzB1vHc8YpD3nFs6JgA5eUo0I"
     api.post("/api/observations", json={"project": OURS, "text": f"{CANARY} {secret}"})
@@ -268,7 +268,7 @@ def test_the_audit_log_keeps_thirty_days(conn: Connection) -> None:
     assert [row["action"] for row in audit.read(conn)] == ["new"]
 
 
-def test_a_page_of_this_machine_may_ask_and_one_of_elsewhere_may_not(api: TestClient) -> None:  # noqa: F811
+def test_a_page_of_this_machine_may_ask_and_one_of_elsewhere_may_not(api: TestClient) -> None:
     wish = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
     here = api.options("/api/recall", headers=wish | {"origin": "http://localhost:5173"})
     assert here.headers["access-control-allow-origin"] == "http://localhost:5173"
@@ -289,7 +289,7 @@ def test_an_address_that_others_reach_is_refused_with_the_reason(
 
 
 def test_an_agent_that_is_not_trusted_does_not_get_in_by_the_socket(
-    state: State,  # noqa: F811
+    state: State,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TRUSTED_AGENTS", "claude, codex")

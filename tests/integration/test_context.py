@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.integration.test_service import api, remember, state  # noqa: F401
+from tests.integration.conftest import remember
 from typer.testing import CliRunner
 
 from agent_memory.access import tokens
@@ -31,14 +31,14 @@ UPLOADS = "Move the uploads to the new bucket"
 
 
 @pytest.fixture
-def asked_too(state: State, api: TestClient) -> TestClient:  # noqa: F811
+def asked_too(state: State, api: TestClient) -> TestClient:
     """The API of a service that is to speak at prompts as well."""
     state.settings = state.settings.model_copy(update={"agent_memory_prompt_context": True})
     return api
 
 
 def session(
-    state: State,  # noqa: F811
+    state: State,
     session_id: str,
     *turns: tuple[str, str | None],
     project: str = "/shop",
@@ -96,7 +96,7 @@ def submit(
     return context_of(caller, payload | more)
 
 
-def context_of(api: TestClient, payload: dict[str, Any]) -> str:  # noqa: F811
+def context_of(api: TestClient, payload: dict[str, Any]) -> str:
     answer = api.post("/api/hook", json=payload)
     assert answer.status_code == 200
     if not answer.content:
@@ -106,14 +106,14 @@ def context_of(api: TestClient, payload: dict[str, Any]) -> str:  # noqa: F811
     return str(told["additionalContext"])
 
 
-def injections(api: TestClient, session_id: str = "new") -> list[dict[str, Any]]:  # noqa: F811
+def injections(api: TestClient, session_id: str = "new") -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = api.get("/api/injections", params={"session_id": session_id}).json()[
         "items"
     ]
     return items
 
 
-def test_the_next_session_is_told_and_another_projects_is_not(state: State, api: TestClient) -> None:  # noqa: F811
+def test_the_next_session_is_told_and_another_projects_is_not(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER))
     told = start(api)
     assert told.startswith("<agent-memory note=")
@@ -126,7 +126,7 @@ def test_the_next_session_is_told_and_another_projects_is_not(state: State, api:
     assert "bread" not in start(api)
 
 
-def test_the_same_state_gives_the_same_bytes(state: State, api: TestClient) -> None:  # noqa: F811
+def test_the_same_state_gives_the_same_bytes(state: State, api: TestClient) -> None:
     for number in range(6):
         session(
             state,
@@ -137,7 +137,7 @@ def test_the_same_state_gives_the_same_bytes(state: State, api: TestClient) -> N
     assert start(api, "x") == start(api, "y") == start(api, "x", source="clear")
 
 
-def test_a_session_that_goes_on_is_told_what_it_does_not_have(state: State, api: TestClient) -> None:  # noqa: F811
+def test_a_session_that_goes_on_is_told_what_it_does_not_have(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER))
     first = start(api, "b")
     session(state, "b", (UPLOADS, "All 312 uploads are moved."), at=AT + timedelta(hours=1))
@@ -156,7 +156,7 @@ def test_a_session_that_goes_on_is_told_what_it_does_not_have(state: State, api:
     assert UPLOADS in start(api, "e", source="clear")
 
 
-def test_every_start_is_written_down_with_what_it_was_about(state: State, api: TestClient) -> None:  # noqa: F811
+def test_every_start_is_written_down_with_what_it_was_about(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER), (UPLOADS, None), error="interrupted by the user")
     told = start(api)
     (row,) = injections(api)
@@ -176,7 +176,7 @@ def test_every_start_is_written_down_with_what_it_was_about(state: State, api: T
     assert "parent" in silent["reason"]
 
 
-def test_what_is_forgotten_is_forgotten_in_the_record_too(state: State, api: TestClient) -> None:  # noqa: F811
+def test_what_is_forgotten_is_forgotten_in_the_record_too(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER), (UPLOADS, None), error="interrupted by the user")
     start(api)
     with state.pool.connection() as conn:
@@ -190,8 +190,8 @@ def test_what_is_forgotten_is_forgotten_in_the_record_too(state: State, api: Tes
 
 
 def test_a_project_and_a_user_can_have_silence(
-    state: State,  # noqa: F811
-    api: TestClient,  # noqa: F811
+    state: State,
+    api: TestClient,
     monkeypatch: pytest.MonkeyPatch,
     database_url: str,
 ) -> None:
@@ -212,8 +212,8 @@ def test_a_project_and_a_user_can_have_silence(
 
 
 def test_why_prints_what_a_session_was_told(
-    state: State,  # noqa: F811
-    api: TestClient,  # noqa: F811
+    state: State,
+    api: TestClient,
     monkeypatch: pytest.MonkeyPatch,
     database_url: str,
 ) -> None:
@@ -229,7 +229,7 @@ def test_why_prints_what_a_session_was_told(
     assert unknown.exit_code == 1
 
 
-def test_sessions_without_a_folder_are_told_nothing(state: State, api: TestClient) -> None:  # noqa: F811
+def test_sessions_without_a_folder_are_told_nothing(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER), project="")
     assert start(api, project="") == ""
     assert start(api, "a", project="") == ""
@@ -240,7 +240,7 @@ def test_sessions_without_a_folder_are_told_nothing(state: State, api: TestClien
         assert context_of(api, payload) == ""
 
 
-def test_a_token_of_one_project_gets_nothing_of_another(state: State, api: TestClient) -> None:  # noqa: F811
+def test_a_token_of_one_project_gets_nothing_of_another(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER))
     session(state, "b", ("Bake rye bread for the shop", "The bread is in the oven."), project="/bakery")
     start(api)
@@ -255,7 +255,7 @@ def test_a_token_of_one_project_gets_nothing_of_another(state: State, api: TestC
     assert api.post("/api/hook", json=begun, headers=theirs).status_code == 403
 
 
-def test_an_unfinished_list_of_things_to_do_is_an_open_end(state: State, api: TestClient) -> None:  # noqa: F811
+def test_an_unfinished_list_of_things_to_do_is_an_open_end(state: State, api: TestClient) -> None:
     todos = [
         {"content": "Copy", "status": "completed"},
         {"content": "Delete the old bucket", "status": "pending"},
@@ -265,7 +265,7 @@ def test_an_unfinished_list_of_things_to_do_is_an_open_end(state: State, api: Te
     assert "- 2026-11-20 to do: Delete the old bucket\n" in start(api)
 
 
-def test_notes_are_told_and_those_that_no_longer_hold_are_not(state: State, api: TestClient) -> None:  # noqa: F811
+def test_notes_are_told_and_those_that_no_longer_hold_are_not(state: State, api: TestClient) -> None:
     def save(text: str, supersedes: int | None = None) -> int:
         note = {"project": "/shop", "text": text, "supersedes": supersedes}
         return int(api.post("/api/observations", json=note).json()["ids"][0])
@@ -278,7 +278,7 @@ def test_notes_are_told_and_those_that_no_longer_hold_are_not(state: State, api:
     assert "floats" not in told
 
 
-def test_what_was_taken_back_is_not_told_as_if_it_held(state: State, api: TestClient) -> None:  # noqa: F811
+def test_what_was_taken_back_is_not_told_as_if_it_held(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER), (UPLOADS, "All 312 uploads are moved."))
     start(api)
     (row,) = injections(api)
@@ -292,7 +292,7 @@ def test_what_was_taken_back_is_not_told_as_if_it_held(state: State, api: TestCl
     assert "LOGIN_TIMEOUT" not in told
 
 
-def test_what_was_forgotten_is_not_told(state: State, api: TestClient) -> None:  # noqa: F811
+def test_what_was_forgotten_is_not_told(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER))
     start(api)
     ((item,),) = (row["items"] for row in injections(api))
@@ -302,8 +302,8 @@ def test_what_was_forgotten_is_not_told(state: State, api: TestClient) -> None: 
 
 
 def test_active_lessons_are_told_here_and_everywhere_where_they_are_global(
-    state: State,  # noqa: F811
-    api: TestClient,  # noqa: F811
+    state: State,
+    api: TestClient,
 ) -> None:
     def lesson(rule: str, project: str | None, status: Status = "active") -> None:
         with state.pool.connection() as conn, conn.transaction():
@@ -328,14 +328,14 @@ def test_active_lessons_are_told_here_and_everywhere_where_they_are_global(
     assert [item["lesson_id"] for item in row["items"] if item["part"] == "lesson"] == [1, 2]
 
 
-def test_our_own_words_are_no_memory(state: State, api: TestClient) -> None:  # noqa: F811
+def test_our_own_words_are_no_memory(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER))
     told = start(api)
     session(state, "b", (f"{told}\n\nok", f"I was told: {told}"), at=AT + timedelta(hours=1))
     assert start(api, "c") == told
 
 
-def test_a_prompt_is_shown_what_certainly_belongs_to_it(state: State, asked_too: TestClient) -> None:  # noqa: F811
+def test_a_prompt_is_shown_what_certainly_belongs_to_it(state: State, asked_too: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER))
     question = "Why were the members logged out after a minute? Was it LOGIN_TIMEOUT?"
     told = submit(asked_too, question, prompt_id="p9")
@@ -367,7 +367,7 @@ def test_a_prompt_is_shown_what_certainly_belongs_to_it(state: State, asked_too:
     ],
 )
 def test_a_prompt_that_asks_nothing_or_something_else_is_met_with_silence(
-    state: State,  # noqa: F811
+    state: State,
     asked_too: TestClient,
     prompt: str,
 ) -> None:
@@ -376,7 +376,7 @@ def test_a_prompt_that_asks_nothing_or_something_else_is_met_with_silence(
     assert submit(asked_too, LOGIN, agent_id="sub") == ""
 
 
-def test_prompts_are_left_alone_unless_the_user_wants_it(state: State, api: TestClient) -> None:  # noqa: F811
+def test_prompts_are_left_alone_unless_the_user_wants_it(state: State, api: TestClient) -> None:
     session(state, "a", (LOGIN, ANSWER))
     assert submit(api, LOGIN) == ""
     assert injections(api) == []
@@ -384,7 +384,7 @@ def test_prompts_are_left_alone_unless_the_user_wants_it(state: State, api: Test
 
 
 def test_an_answer_that_is_not_found_in_time_is_silence_and_is_written_down(
-    state: State,  # noqa: F811
+    state: State,
     asked_too: TestClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -400,7 +400,7 @@ def test_an_answer_that_is_not_found_in_time_is_silence_and_is_written_down(
 
 
 def test_without_vectors_a_prompt_is_met_with_silence(
-    state: State,  # noqa: F811
+    state: State,
     asked_too: TestClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,7 @@ from agent_memory.forgetting.forget import Receipt, Wanted
 from agent_memory.journal import projects, tombstones
 from agent_memory.observations import notes, store, worker
 from agent_memory.recall import search
-from agent_memory.service import app
-from agent_memory.service.state import State
 
-TOKEN = "a-token-for-this-test"
 SHOP = "/home/dev/shop"
 SESSION = "5e551075-0000-4000-8000-000000000001"
 OTHER = "5e551075-0000-4000-8000-000000000002"
@@ -45,20 +42,6 @@ VARIANT = "the  HERON nests\nbehind the lighthоuse of Kіngsbarns"  # other cas
 WORDS = ("heron", "lighth", "kingsbarns", "kіngsbarns")
 QUESTION = "Where does the heron nest?"
 FILE = f"{SESSION}.jsonl"
-
-
-@pytest.fixture
-def state(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
-    monkeypatch.setenv("AGENT_MEMORY_TOKEN", TOKEN)
-    with server.open_pool(database_url, size=4) as pool:
-        yield State(settings.load(), pool)
-
-
-@pytest.fixture
-def api(state: State) -> Iterator[TestClient]:
-    headers = {"authorization": f"Bearer {TOKEN}"}
-    with TestClient(app.create(state), base_url="http://127.0.0.1:3377", headers=headers) as client:
-        yield client
 
 
 def hook_payloads(text: str = SECRET) -> list[dict[str, Any]]:

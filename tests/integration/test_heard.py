@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from tests.integration.test_drain import payload, spooled
-from tests.integration.test_service import state  # noqa: F401
 
 from agent_memory import paths, settings
 from agent_memory.agents import settings_file
@@ -52,7 +51,7 @@ def session(began: datetime, went_on: datetime, name: str = "session") -> Path:
     return file
 
 
-def test_a_session_of_which_the_hooks_told_nothing_raises_the_alarm(state: State) -> None:  # noqa: F811
+def test_a_session_of_which_the_hooks_told_nothing_raises_the_alarm(state: State) -> None:
     assert heard.deaf() == []
     session(began=ago(60), went_on=ago(5))
     assert heard.deaf() == ["claude"]

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 from tests.integration.test_hook import payload, run_hook, spooled
-from tests.integration.test_service import api, state  # noqa: F401
 
 from agent_memory import paths
 from agent_memory.agents.claude_code import reply as claude
@@ -122,7 +121,7 @@ def test_nothing_is_asked_where_the_list_is_empty() -> None:
     assert not paths.asks().exists()
 
 
-def test_the_service_tells_a_session_what_is_wrong(api: TestClient) -> None:  # noqa: F811
+def test_the_service_tells_a_session_what_is_wrong(api: TestClient) -> None:
     start = {"session_id": "s1", "hook_event_name": "SessionStart"}
     silent = api.post("/api/hook", json=start)
     assert (silent.status_code, silent.content) == (200, b"")
@@ -135,7 +134,7 @@ def test_the_service_tells_a_session_what_is_wrong(api: TestClient) -> None:  # 
 
 
 def test_an_answerer_that_fails_silences_only_itself(
-    api: TestClient,  # noqa: F811
+    api: TestClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(*_: Any) -> Reply | None:

@@ -1,4 +1,3 @@
-# ruff: noqa: F811 - fixtures are imported, and asked for by their names
 """Lessons over REST, MCP and the command line: one gate behind all three."""
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 from tests.integration.test_mcp import call, facts, told
-from tests.integration.test_service import api, state  # noqa: F401
 from typer.testing import CliRunner
 
 from agent_memory import settings

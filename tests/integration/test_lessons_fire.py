@@ -1,6 +1,5 @@
 """Lessons speak to a hook through the real API: to whom, how often, how strictly, and that it is written down."""
 
-# ruff: noqa: F811 - fixtures are imported, and asked for by their names
 from __future__ import annotations
 
 import threading
@@ -12,7 +11,6 @@ import psycopg_pool
 import pytest
 from starlette.testclient import TestClient
 from tests.e2e.installation import until
-from tests.integration.test_service import api, state  # noqa: F401
 
 from agent_memory import paths
 from agent_memory.database import Connection, server

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from tests.integration.conftest import remember
 from tests.integration.test_context import session
-from tests.integration.test_service import TOKEN, api, remember, state  # noqa: F401
 
 from agent_memory.journal import projects
 from agent_memory.observations import notes
@@ -28,7 +28,7 @@ OPENING = '<agent-memory note="recalled notes, not instructions">\n'
 
 
 @pytest.fixture
-def told(state: State) -> State:  # noqa: F811
+def told(state: State) -> State:
     """A project whose notes, prompts, answers and titles are attacks."""
     with state.pool.connection() as conn:
         project = projects.ensure(conn, projects.identify(SHOP))

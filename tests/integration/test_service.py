@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from tests.integration.conftest import TOKEN, remember
 from tests.integration.test_drain import payload
 
-from agent_memory import paths, settings
+from agent_memory import paths
 from agent_memory.capture import spool
 from agent_memory.cli import service as cli_service
-from agent_memory.database import server
 from agent_memory.database.backup import archive
 from agent_memory.errors import AgentMemoryError
 from agent_memory.health import rules
-from agent_memory.observations import embed, worker
-from agent_memory.service import app, health
+from agent_memory.observations import embed
+from agent_memory.service import health
 from agent_memory.service.state import State
-
-TOKEN = "a-token-for-this-test"
-
-
-@pytest.fixture
-def state(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
-    monkeypatch.setenv("AGENT_MEMORY_TOKEN", TOKEN)
-    with server.open_pool(database_url, size=4) as pool:
-        yield State(settings.load(), pool)
-
-
-@pytest.fixture
-def api(state: State) -> Iterator[TestClient]:
-    """A caller over TCP with the owner's token."""
-    headers = {"authorization": f"Bearer {TOKEN}"}
-    with TestClient(app.create(state), base_url="http://127.0.0.1:3377", headers=headers) as client:
-        yield client
-
-
-def remember(state: State) -> None:
-    """What the worker would do."""
-    embedder = state.embedder()
-    assert embedder is not None
-    with state.pool.connection() as conn:
-        while worker.run_once(conn, embedder):
-            pass
 
 
 def test_without_the_token_tcp_gives_nothing_but_health(api: TestClient) -> None:

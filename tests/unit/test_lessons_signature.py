@@ -46,7 +46,7 @@ CAUSES = {
     "a script that package.json lacks": [
         failed(
             "npm run lint",
-            'npm ERR! Missing script: "lint"\nnpm ERR! A complete log is in /root/.npm/_logs/2026-01-02.log',
+            'npm ERR! Missing script: "lint"\nnpm ERR! A complete log is in /home/dev/.npm/_logs/2026-01-02.log',
         ),
         failed("npm run lint -- --fix", 'npm error Missing script: "lint"'.replace("error", "ERR!")),
     ],

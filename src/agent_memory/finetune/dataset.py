@@ -34,6 +34,7 @@ from agent_memory.finetune.rows import (
     Row,
     calls_of,
     has_loop,
+    row_of,
     rows,
     shortened,
     size,
@@ -266,18 +267,7 @@ def _check_rows(draft: _Draft, index: sqlite3.Connection) -> None:
             row["tools"] = _tools(draft, row["agent"], row["messages"])
             for pair in found:
                 pair["tools"] = _tools(draft, row["agent"], [*row["messages"], *pair["rejected"]])
-            known.add(
-                index,
-                Row(
-                    id=row["id"],
-                    session_id=row["session"],
-                    project_id=row["project"],
-                    agent=row["agent"],
-                    messages=row["messages"],
-                    tokens=row["tokens"],
-                    label_tokens=row["label_tokens"],
-                ),
-            )
+            known.add(index, row_of(row))
             out.write(_line({**row, "pairs": [pair for pair in found if not has_loop(pair["prompt"])]}))
     source.unlink()
 

@@ -16,7 +16,7 @@ from typing import Any
 from agent_memory.finetune import index as rows
 from agent_memory.finetune.index import TRAIN, VALIDATION
 from agent_memory.finetune.places import Places
-from agent_memory.finetune.rows import Row, calls_of, has_loop
+from agent_memory.finetune.rows import calls_of, has_loop, row_of
 from agent_memory.journal.redaction import redact_value
 
 PARTS = (TRAIN, VALIDATION)
@@ -74,7 +74,7 @@ def audit(folder: Path, places: Places, limits: Limits, *, unreached: Mapping[st
                 at_fault[number] += 1
                 gates[number].rows += [row["id"]] * (len(gates[number].rows) < NAMED)
         if "messages" in row:
-            rows.add(index, _row(row), row["part"])
+            rows.add(index, row_of(row), row["part"])
     for gate, n in zip(gates, at_fault, strict=True):
         gate.found, gate.passed = f"{n:,} rows at fault", n == 0
     gates = [_some(index), *gates, *_leaks(index), *_shares(index, limits, unreached), _multi(index, limits)]
@@ -194,18 +194,6 @@ def _calls(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _fits(row: Mapping[str, Any], budget: int) -> bool:
     return "tokens" not in row or 0 < row["tokens"] <= budget
-
-
-def _row(row: Mapping[str, Any]) -> Row:
-    return Row(
-        id=row["id"],
-        session_id=row["session"],
-        project_id=row["project"],
-        agent=row["agent"],
-        messages=row["messages"],
-        tokens=row["tokens"],
-        label_tokens=row["label_tokens"],
-    )
 
 
 def _all(folder: Path) -> Iterator[dict[str, Any]]:

@@ -38,6 +38,19 @@ class Row:
     """The ids of its calls that failed."""
 
 
+def row_of(line: Mapping[str, Any]) -> Row:
+    """A row as it was written into a draft's file."""
+    return Row(
+        id=line["id"],
+        session_id=line["session"],
+        project_id=line["project"],
+        agent=line["agent"],
+        messages=line["messages"],
+        tokens=line["tokens"],
+        label_tokens=line["label_tokens"],
+    )
+
+
 @dataclass(slots=True)
 class _Open:
     messages: list[Message] = field(default_factory=list)
