@@ -94,3 +94,13 @@ def asks() -> Path:
 def notice() -> Path:
     """What is wrong, as Claude Code's hook output, while something is: a session's start shows it."""
     return home() / "notice.json"
+
+
+def training() -> Path:
+    """The folders of the training runs, one each."""
+    return home() / "training"
+
+
+def models() -> Path:
+    """The models that training runs made, a folder each, where the settings name no other place."""
+    return home() / "models"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
@@ -84,6 +85,9 @@ class Settings(BaseSettings):
     """The largest share of a data set's calls that one tool may have; of a shell's, one program with its subcommand."""
     agent_memory_finetune_multi_turn: float = Field(default=0.2, ge=0, le=1)
     """The least share of a data set's rows in which the model speaks more than once."""
+
+    agent_memory_models_dir: Path | None = None
+    """Where the models of training runs lie, such as a larger or slower disk. None: `models` in the home."""
 
     agent_memory_embedding_url: str | None = None
     """An OpenAI-compatible endpoint up to and without `/embeddings`, such as `http://127.0.0.1:1234/v1`.
