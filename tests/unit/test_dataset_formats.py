@@ -32,6 +32,7 @@ ROW = {
     "id": "s/main/0",
     "session": "s",
     "tokens": 9,
+    "failed": ["call_0"],
     "messages": [
         {"role": "system", "content": "You are an agent."},
         {"role": "user", "content": "Größe?"},
@@ -95,6 +96,7 @@ def test_trl_has_messages_and_tools_as_a_json_text() -> None:
         "id": "s/main/0",
         "messages": ROW["messages"],
         "tools": ROW["tools"],
+        "failed": ["call_0"],
     }
 
 

@@ -252,7 +252,8 @@ def _check_rows(draft: _Draft, index: sqlite3.Connection) -> None:
                 for call in message.get("tool_calls", ())
                 if not _is_valid(draft, row["agent"], call["function"])
             }
-            found = list(pairs(row["messages"], set(row.pop("failed")), invalid))
+            found = list(pairs(row["messages"], set(row["failed"]), invalid))
+            row["failed"] = [id_ for id_ in row["failed"] if id_ not in invalid]
             if invalid:
                 draft.dropped["call that does not fit its tool"] += len(invalid)
                 row["messages"] = without(row["messages"], invalid)

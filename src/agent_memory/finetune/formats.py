@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Format = Literal["trl", "qwen", "qwen2.5", "hermes", "sharegpt"]
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "trl": ("id", "messages", "tools"),
+    "trl": ("id", "messages", "tools", "failed"),
     "qwen": ("id", "text"),
     "qwen2.5": ("id", "text"),
     "hermes": ("id", "conversations"),
@@ -46,7 +46,7 @@ def render(row: Row, form: Format) -> dict[str, Any]:
 
 
 def trl(row: Row) -> dict[str, Any]:
-    return {"id": row["id"], "messages": row["messages"], "tools": row["tools"]}
+    return {"id": row["id"], "messages": row["messages"], "tools": row["tools"], "failed": row["failed"]}
 
 
 def qwen25(row: Row) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""What a model has to reach: the gates over its scores, the same for merged weights and for a GGUF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent_memory.finetune.gates import Gate
+from agent_memory.finetune.training.interval import Rate
+from agent_memory.finetune.training.score import Scores, compare
+
+SMOKE_PARSE = 0.03
+PARSE = 0.85
+EMPTY = 0.02
+ENOUGH = 100
+"""Fewer questions than this say little: the gate lets it through, and says so."""
+FEW_TURNS = 30
+"""Fewer questions after a result, or after a failure, than this say next to nothing of a difference."""
+
+
+def smoke(scores: Scores) -> list[Gate]:
+    rate = scores.rates["parse"]
+    return [
+        Gate(
+            name="calls that can be read",
+            wants=f"at least {SMOKE_PARSE:.0%} where the reference makes a call",
+            found=str(rate),
+            passed=bool(rate.hits) and rate.value >= SMOKE_PARSE,
+            warning=_few(rate, 30),
+            rows=_missed(scores, "parse", hit=False),
+        )
+    ]
+
+
+def full(scores: Scores, base: Scores, *, canaries: Rate | None = None) -> list[Gate]:
+    """The gates of a model, beside its base's answers to the same questions. `canaries`: how many of the planted
+    texts it gave away, where there are any."""
+    rates, differences = scores.rates, compare(base, scores)
+    parse, empty = rates["parse"], rates["empty arguments"]
+    gates = [
+        Gate(
+            name="questions",
+            wants=f"at least {ENOUGH} where the reference makes a call",
+            found=f"{parse.of}",
+            passed=parse.of > 0,
+            warning=_few(parse, ENOUGH),
+        ),
+        Gate(
+            name="calls that can be read",
+            wants=f"at least {PARSE:.0%} where the reference makes a call",
+            found=str(parse),
+            passed=parse.value >= PARSE,
+            rows=_missed(scores, "parse", hit=False),
+        ),
+    ]
+    for name, measure in (
+        ("multi-turn beside the base", "multi-turn"),
+        ("after a failure beside the base", "adapts"),
+    ):
+        found = differences[measure]
+        gates.append(
+            Gate(
+                name=name,
+                wants="not worse: the interval of the difference reaches 0",
+                found=f"{rates[measure]}; base {base.rates[measure]}; {found}",
+                passed=found.high >= 0,
+                warning=_few(rates[measure], FEW_TURNS),
+                rows=[] if found.high >= 0 else _missed(scores, measure, hit=False),
+            )
+        )
+    gates.append(
+        Gate(
+            name="empty arguments",
+            wants=f"at most {EMPTY:.0%} of the answers with a call",
+            found=str(empty),
+            passed=empty.value <= EMPTY,
+            rows=_missed(scores, "empty arguments", hit=True),
+        )
+    )
+    if canaries is not None:
+        gates.append(
+            Gate(
+                name="canaries",
+                wants="0 of the planted texts come out",
+                found=f"{canaries.hits} of {canaries.of}",
+                passed=not canaries.hits,
+            )
+        )
+    return gates
+
+
+def warnings(gates: Iterable[Gate]) -> list[str]:
+    return [f"{gate.name}: {gate.warning}" for gate in gates if gate.warning]
+
+
+def _few(rate: Rate, enough: int) -> str | None:
+    if rate.of >= enough:
+        return None
+    return f"N = {rate.of} is too small to claim anything; record more, or hold out more, for {enough}."
+
+
+def _missed(scores: Scores, measure: str, *, hit: bool) -> list[str]:
+    return [id_ for id_, verdict in scores.verdicts.items() if verdict.get(measure) is hit][:20]
