@@ -3,14 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # Not the bench-… targets: make looks for no pattern rule for what is phony.
-.PHONY: run test check lint types unit install bench down clean
+.PHONY: run test test-slow check lint types unit install bench down clean
 
 run: .venv/installed
 	@$(BIN)/agent-memory up --detach
 	@$(BIN)/agent-memory welcome
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow'
+
+# A small model is really trained: a quarter of an hour on two cores.
+test-slow: .venv/dev
+	$(BIN)/python -m pytest -m slow
 
 check: lint types
 

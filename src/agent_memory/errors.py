@@ -7,8 +7,10 @@ class AgentMemoryError(Exception):
     """Something went wrong that the person at the keyboard can mend.
 
     ``problem`` is one sentence that says what is wrong; ``remedy`` is one that says what to do. The command line
-    prints both and exits with 1; the REST API sends them as problem details (RFC 9457).
+    prints both and exits with `exit_code`; the REST API sends them as problem details (RFC 9457).
     """
+
+    exit_code = 1
 
     def __init__(self, problem: str, remedy: str, *, status: int = 500) -> None:
         super().__init__(f"{problem} {remedy}")

@@ -209,7 +209,7 @@ def test_loops_alone_are_no_data_set(conn: Connection, tmp_path: Path) -> None:
         tell(conn, f"loop{session}", told, folder=f"/srv/p{session}")
     with pytest.raises(GateFailedError, match="nothing was published") as stopped:
         make_set(conn, tmp_path / "set")
-    assert [gate.name for gate in stopped.value.gates] == ["rows", "multi-turn"]
+    assert [gate.name for gate in stopped.value.failed] == ["rows", "multi-turn"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -179,6 +179,12 @@ def _print_receipt(receipt: Receipt, *, cleaned: bool) -> None:
     typer.echo(f"Tombstone {receipt.tombstone} keeps it from coming back.")
     for folder in receipt.stale:
         typer.echo(f"A data set was made of it, and is stale: delete {folder}, and what was trained on it.")
+    for folder in receipt.stale_runs:
+        name = os.path.basename(folder)
+        typer.echo(
+            f"The model {name} was trained on that, and is stale, with its adapters, its GGUF files and its report:"
+            f' agent-memory finetune retract {name} --because "forgotten" --delete-files'
+        )
     if not cleaned:
         typer.echo("A table is in use: the service clears the space of the rows within the minute.")
 

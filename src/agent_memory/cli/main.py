@@ -53,12 +53,13 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
+    """Run the command line. Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage, 20 to 28
+    a gate of a training run failed (docs/fine_tune/wizard.md)."""
     try:
         app()
     except AgentMemoryError as error:
         typer.secho(f"error: {error.problem}", err=True, fg=typer.colors.RED)
         typer.secho(f"  what to do: {error.remedy}", err=True)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -190,3 +190,17 @@ def load(file: Path) -> TrainConfig:
 def dump(config: TrainConfig) -> str:
     """The configuration as YAML, all of it."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def differences(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """The lines in which two configurations differ, such as `lora.rank`, with both values."""
+    here, there = _lines(one.model_dump(mode="json")), _lines(other.model_dump(mode="json"))
+    return {name: (here[name], there[name]) for name in here if here[name] != there[name]}
+
+
+def _lines(parts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"{part}.{name}" if name else part: value
+        for part, told in parts.items()
+        for name, value in (told.items() if isinstance(told, dict) else [("", told)])
+    }

@@ -90,8 +90,10 @@ class _Draft:
 class GateFailedError(AgentMemoryError):
     """Nothing was published."""
 
-    def __init__(self, failed: list[Gate]) -> None:
-        self.gates = failed
+    def __init__(self, found: list[Gate]) -> None:
+        self.gates = found
+        """All that were measured."""
+        self.failed = failed = gates.failed(found)
         told = "\n".join(
             f"  {gate.name}: {gate.found}, wanted {gate.wants}"
             + (f"; rows {', '.join(gate.rows[:5])}{' …' * (len(gate.rows) > 5)}" if gate.rows else "")
@@ -217,8 +219,8 @@ def _audited(
     unreached = balance.balance(index, project_share=limits.project_share, tool_share=limits.tool_share)
     _write(draft, index)
     found = gates.audit(draft.folder, draft.places, limits, unreached=unreached)
-    if stopped := gates.failed(found):
-        raise GateFailedError(stopped)
+    if gates.failed(found):
+        raise GateFailedError(found)
     draft.dropped.update(known.counted(index, "dropped", "dropped is not null"))
     warnings += [gate.warning for gate in found if gate.warning]
     manifest = {
@@ -425,6 +427,20 @@ def state_of(conn: Connection, folder: Path) -> dict[str, Any] | None:
             f"{folder} is no data set: it has no {MANIFEST}.", "Make one: agent-memory finetune dataset"
         )
     return store.data_set(conn, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+def changed_files(folder: Path) -> list[str]:
+    """What of a published data set is not as its manifest says: files that were changed, or are gone."""
+    told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    return [name for name, one in told.items() if _sha256(folder / name) != one["sha256"]]
+
+
+def _sha256(file: Path) -> str | None:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _told(wanted: Wanted) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Gate:
     """Why it let through what it would else have stopped."""
     rows: list[str] = field(default_factory=list)
     """The ids of rows at fault, not all where they are many."""
+    remedy: str | None = None
+    """What to do where it failed, if there is one thing to do."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

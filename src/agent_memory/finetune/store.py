@@ -1,10 +1,12 @@
-"""The SQL of the data set: sessions out of the journal, and the register of what was published."""
+"""The SQL of fine-tuning: sessions out of the journal, the register of what was published, and the training runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from agent_memory.database import Connection
 from agent_memory.finetune.trajectory import Called, Session
@@ -116,3 +118,47 @@ def data_set(conn: Connection, manifest_sha256: str) -> dict[str, Any] | None:
 def data_sets(conn: Connection) -> list[dict[str, Any]]:
     """The latest first."""
     return conn.execute("select * from mem_data_sets order by id desc").fetchall()
+
+
+def data_set_of_run(conn: Connection, folder: str) -> dict[str, Any] | None:
+    """The data set that a run was trained on, as it was written down; its files may be gone."""
+    return conn.execute(
+        "select d.* from mem_data_sets d join mem_training_runs r on r.data_set_id = d.id where r.folder = %s",
+        (folder,),
+    ).fetchone()
+
+
+def withdraw(conn: Connection, manifest_sha256: str) -> None:
+    """Take a data set out of the register, whose files are gone."""
+    conn.execute("delete from mem_data_sets where manifest_sha256 = %s", (manifest_sha256,))
+
+
+def record_run(conn: Connection, told: Mapping[str, Any]) -> None:
+    """Write down how far a run is. `told` has the columns of mem_training_runs but for id and updated_at."""
+    values = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in told.items()}
+    names = ", ".join(told)
+    conn.execute(
+        f"insert into mem_training_runs ({names}) values ({', '.join(f'%({name})s' for name in told)})"
+        " on conflict (folder) do update set"
+        f" ({names}, updated_at) = ({', '.join(f'excluded.{name}' for name in told)}, clock_timestamp())".encode(),
+        values,
+    )
+
+
+def training_runs(conn: Connection) -> list[dict[str, Any]]:
+    """All runs that were written down, the latest first, with `stale_since` and `stale_by` of their data sets."""
+    return conn.execute(
+        "select r.*, d.stale_since, d.stale_by from mem_training_runs r"
+        " left join mem_data_sets d on d.id = r.data_set_id order by r.created_at desc, r.id desc"
+    ).fetchall()
+
+
+def forgotten(conn: Connection, data_set_id: int) -> list[dict[str, Any]]:
+    """What was forgotten of a data set since it was made: session_id, tombstone_id, forgotten_at (None: the
+    tombstone was lifted)."""
+    return conn.execute(
+        "select f.session_id, f.tombstone_id, t.forgotten_at from mem_data_set_forgotten f"
+        " left join mem_tombstones t on t.id = f.tombstone_id where f.data_set_id = %s"
+        " order by f.tombstone_id, f.session_id",
+        (data_set_id,),
+    ).fetchall()

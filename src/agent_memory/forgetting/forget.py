@@ -88,6 +88,8 @@ class Receipt:
     """Turns that lost some of their rows, and whose observation was built again from the others."""
     stale: list[str] = field(default_factory=list)
     """The folders of data sets for training that hold something of it."""
+    stale_runs: list[str] = field(default_factory=list)
+    """The folders of the training runs that learned from those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +149,7 @@ def _forget(conn: Connection, wanted: Wanted, *, by: str, at_most: int | None) -
     counts, rebuilt = delete(conn, rows, wanted, lessons)
     told = {table: count for table, count in sorted(counts.items()) if count}
     number, at = tombstones.lay(conn, by=by, what=wanted.what, counts=told, keys=rows.keys)
-    stale = store.mark_stale(conn, sorted(rows.data_sets), number)
+    stale, stale_runs = store.mark_stale(conn, sorted(rows.data_sets), number)
     receipt = Receipt(
         tombstone=number,
         forgotten_at=at,
@@ -156,6 +158,7 @@ def _forget(conn: Connection, wanted: Wanted, *, by: str, at_most: int | None) -
         counts=told,
         rebuilt=rebuilt,
         stale=stale,
+        stale_runs=stale_runs,
     )
     return receipt, rows
 

@@ -35,7 +35,7 @@ class Rows:
         """Turns that lose a row."""
         self.projects: set[int] = set()
         """Whose index of words has to be made anew."""
-        self.data_sets: set[int] = set()
+        self.data_sets: set[tuple[int, str]] = set()
         """Data sets for training that hold something of them."""
         self._times: dict[Turn, tuple[datetime, datetime]] = {}
         self._agents: dict[Turn, str] = {}

@@ -158,24 +158,41 @@ def sessions_of(conn: Connection, project_id: int) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def data_sets_of(conn: Connection, sessions: Sequence[str]) -> list[int]:
-    """The data sets for training that were made of these sessions."""
+def data_sets_of(conn: Connection, sessions: Sequence[str]) -> list[tuple[int, str]]:
+    """The data sets for training that were made of these sessions, each with the session."""
     rows = conn.execute(
-        "select distinct data_set_id as id from mem_data_set_sessions where session_id = any(%s)",
+        "select data_set_id, session_id from mem_data_set_sessions where session_id = any(%s)",
         (list(sessions),),
     )
-    return [row["id"] for row in rows]
+    return [(row["data_set_id"], row["session_id"]) for row in rows]
 
 
-def mark_stale(conn: Connection, data_sets: Sequence[int], tombstone: int | None) -> list[str]:
-    """Mark data sets that hold what this tombstone forgets; their folders. None: the latest one there is."""
+def mark_stale(
+    conn: Connection, told_in: Sequence[tuple[int, str]], tombstone: int | None
+) -> tuple[list[str], list[str]]:
+    """Mark data sets that hold what this tombstone forgets, by data set and session. None: the latest tombstone. The
+    folders of the data sets, and those of the training runs that learned from them."""
+    if not told_in:
+        return [], []
+    data_sets = sorted({number for number, _ in told_in})
+    if tombstone is None:
+        row = conn.execute("select max(id) as id from mem_tombstones").fetchone()
+        tombstone = row["id"] if row else None
     rows = conn.execute(
         "update mem_data_sets set stale_since = coalesce(stale_since, clock_timestamp()),"
-        " stale_by = array_append(stale_by, coalesce(%s, (select max(id) from mem_tombstones)))"
-        " where id = any(%s) returning path",
-        (tombstone, list(data_sets)),
+        " stale_by = array_append(stale_by, %s) where id = any(%s) returning path",
+        (tombstone, data_sets),
+    ).fetchall()
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "insert into mem_data_set_forgotten (data_set_id, tombstone_id, session_id)"
+            " values (%s, %s, %s) on conflict do nothing",
+            [(number, tombstone, session) for number, session in told_in],
+        )
+    runs = conn.execute(
+        "select folder from mem_training_runs where data_set_id = any(%s) order by id", (data_sets,)
     )
-    return [row["path"] for row in rows]
+    return [row["path"] for row in rows], [row["folder"] for row in runs]
 
 
 def session_project(conn: Connection, session_id: str) -> int | None:

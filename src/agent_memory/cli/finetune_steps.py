@@ -1,0 +1,77 @@
+"""Steps of a training run on the command line: what they tell, their gates, and how to stop them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agent_memory.cli import terminal
+
+if TYPE_CHECKING:
+    from agent_memory.finetune.pipeline import Progress, Step
+    from agent_memory.finetune.run import Run
+
+TELL_EVERY_S = 10.0
+"""How often it is said how far a step is, where it says nothing else."""
+
+
+def perform(run: Run, step: Step, *, quiet: bool = False) -> None:
+    """Do one step; what it tells goes to stderr, its gates to stdout. `quiet`: print nothing. Raises what
+    `pipeline.perform` raises, which carries the exit code."""
+    from agent_memory.finetune import pipeline
+
+    # On stderr, so that stdout is what a program reads.
+    console = Console(stderr=True, highlight=False, quiet=quiet)
+    console.print(f"[bold]{step.title}[/]")
+    told_at = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal told_at
+        if progress.text:
+            console.print(f"  {progress.text}", markup=False, style="dim")
+        elif progress.done is None or time.monotonic() - told_at < TELL_EVERY_S:
+            return
+        else:
+            left = f", {terminal.span(progress.seconds_left)} left" if progress.seconds_left else ""
+            console.print(f"  {progress.done:.0%}{left}", style="dim")
+        told_at = time.monotonic()
+
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: the step ends, and is written down
+    try:
+        pipeline.perform(run, step, tell)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+        record = run.steps.get(step.name)
+        if record is not None and not quiet:
+            print_gates(Console(highlight=False), record.gates)
+            took = f"{record.state}, {terminal.span(record.seconds)}, {record.peak_mb:,.0f} MB"
+            console.print(f"  {took}\n", style="dim")
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def print_gates(console: Console, gates: Iterable[Mapping[str, Any]]) -> None:
+    table = Table("gate", "wanted", "found", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for gate in gates:
+        mark = "[red]✗[/]" if not gate["passed"] else "[yellow]![/]" if gate["warning"] else "[green]✓[/]"
+        table.add_row(
+            f"{mark} {terminal.plain(gate['name'])}",
+            terminal.plain(str(gate["wants"])),
+            terminal.plain(str(gate["found"])),
+        )
+    if table.row_count:
+        console.print(table)
+    for gate in gates:
+        if gate["warning"]:
+            console.print(f"[bold yellow]Warning:[/] {terminal.plain(gate['warning'])}")
