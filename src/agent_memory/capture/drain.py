@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -26,6 +27,8 @@ from agent_memory.journal.ingest import Counts, ingest
 from agent_memory.settings import Settings
 
 Told = Callable[[Sequence[Event]], None]
+Read = tuple[SpoolFile, list[Event]]
+"""A file, and what it tells."""
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +50,15 @@ def drain(conn: Connection, settings: Settings, told: Told = lambda _: None) -> 
     Raises psycopg.OperationalError where the database is away: then the files wait.
     """
     total = Counts()
-    for batch in _batches(spool.waiting()):
-        total += _drain_batch(conn, batch, settings, told)
+    # While Postgres writes one batch, the next is read.
+    with ThreadPoolExecutor(1, "spool") as reader:
+        coming: deque[Future[list[Read]]] = deque()
+        for files in _batches(spool.waiting()):
+            coming.append(reader.submit(_read, files))
+            if len(coming) > 1:
+                total += _store(conn, coming.popleft().result(), settings, told)
+        while coming:
+            total += _store(conn, coming.popleft().result(), settings, told)
     return total
 
 
@@ -74,15 +84,12 @@ def events_of(agent: str, payload: dict[str, Any], at: datetime) -> list[Event]:
     return agents.normaliser(agent)(payload, at)
 
 
-def _drain_batch(conn: Connection, batch: Sequence[SpoolFile], settings: Settings, told: Told) -> Counts:
-    events: list[Event] = []
-    read: list[Path] = []
-    latest: dict[str, datetime] = {}
-    for file in batch:
+def _read(files: Sequence[SpoolFile]) -> list[Read]:
+    """What the files tell; one that cannot be read is set aside."""
+    read: list[Read] = []
+    for file in files:
         try:
-            events += events_of(file.agent, read_payload(file.path.read_bytes()), file.written_at)
-            read.append(file.path)
-            latest[file.agent] = max(file.written_at, latest.get(file.agent, file.written_at))
+            read.append((file, events_of(file.agent, read_payload(file.path.read_bytes()), file.written_at)))
         except FileNotFoundError:
             continue  # another drain was quicker
         except (ValueError, AgentMemoryError) as error:
@@ -90,6 +97,12 @@ def _drain_batch(conn: Connection, batch: Sequence[SpoolFile], settings: Setting
         except Exception as error:  # a normaliser's bug must not stop the ones behind it
             log.exception("cannot read %s", file.path.name)
             spool.set_aside(file.path, f"Reading it failed: {type(error).__name__}: {error}")
+    return read
+
+
+def _store(conn: Connection, batch: Sequence[Read], settings: Settings, told: Told) -> Counts:
+    """Write a batch in one transaction, and delete its files after the commit."""
+    events = [event for _, found in batch for event in found]
     try:
         with conn.transaction():
             counts = ingest(conn, events, settings)
@@ -97,16 +110,19 @@ def _drain_batch(conn: Connection, batch: Sequence[SpoolFile], settings: Setting
         raise
     except Exception as error:
         if len(batch) == 1:
-            log.exception("cannot store %s", batch[0].path.name)
-            spool.set_aside(batch[0].path, f"Storing it failed: {type(error).__name__}: {error}")
+            ((file, _),) = batch
+            log.exception("cannot store %s", file.path.name)
+            spool.set_aside(file.path, f"Storing it failed: {type(error).__name__}: {error}")
             return Counts()
         counts = Counts()
-        for file in batch:  # one at a time finds the one at fault
-            counts += _drain_batch(conn, [file], settings, told)
+        for one in batch:  # one at a time finds the one at fault
+            counts += _store(conn, [one], settings, told)
         return counts
-    for path in read:
+    latest: dict[str, datetime] = {}
+    for file, _ in batch:
         with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+            file.path.unlink()
+        latest[file.agent] = max(file.written_at, latest.get(file.agent, file.written_at))
     for agent, at in latest.items():
         if agent in agents.SESSION_FILES:
             heard.note(agent, at)

@@ -41,9 +41,9 @@ class Backlog:
 
 def waiting() -> list[SpoolFile]:
     """The whole files, oldest first. A name that is not ours is set aside."""
-    files = []
-    for name in sorted(_names(paths.spool_new())):
-        path = paths.spool_new() / name
+    files, folder = [], paths.spool_new()
+    for name in sorted(_names(folder)):
+        path = folder / name
         try:
             files.append(SpoolFile(path, _written_at(name), name.split(".", 1)[1]))
         except (ValueError, IndexError, OverflowError, OSError):

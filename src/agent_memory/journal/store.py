@@ -341,8 +341,8 @@ def save_prompts(conn: Connection, rows: Sequence[PromptRow]) -> int:
     return conn.execute(
         """
         insert into mem_user_prompts (session_id, id, kind, agent_id, text, text_sha, occurred_at)
-        select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[],
-            %s::timestamptz[])
+        select * from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bytea[],
+            %b::timestamptz[])
         on conflict (session_id, id) do nothing
         """,
         _columns(rows, PromptRow.__slots__),
@@ -411,8 +411,8 @@ def save_calls(conn: Connection, rows: Sequence[CallRow]) -> int:
         """
         insert into mem_tool_calls as t (session_id, tool_use_id, prompt_id, agent_id, agent_type, tool_name,
             tool_input, output, output_chars, success, error, duration_ms, occurred_at)
-        select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[],
-            %s::text[], %s::bigint[], %s::boolean[], %s::text[], %s::bigint[], %s::timestamptz[])
+        select * from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::jsonb[],
+            %b::text[], %b::bigint[], %b::boolean[], %b::text[], %b::bigint[], %b::timestamptz[])
         on conflict (session_id, tool_use_id) do update set
             prompt_id = coalesce(t.prompt_id, excluded.prompt_id),
             agent_id = coalesce(t.agent_id, excluded.agent_id),
@@ -495,8 +495,8 @@ def _insert_messages(conn: Connection, rows: Sequence[MessageRow]) -> int:
         """
         insert into mem_assistant_messages (session_id, prompt_id, agent_id, agent_type, kind, message_uuid, model,
             text, text_sha, usage, occurred_at)
-        select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-            %s::text[], %s::bytea[], %s::jsonb[], %s::timestamptz[])
+        select * from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+            %b::text[], %b::bytea[], %b::jsonb[], %b::timestamptz[])
         on conflict (session_id, message_uuid) do nothing
         """,
         _columns(rows, MessageRow.__slots__),
@@ -511,7 +511,7 @@ def enqueue_turns(conn: Connection, turns: Sequence[tuple[str, str]]) -> None:
     conn.execute(
         """
         insert into mem_observation_queue as q (session_id, prompt_id)
-        select * from unnest(%s::text[], %s::text[])
+        select * from unnest(%b::text[], %b::text[])
         on conflict (session_id, prompt_id) do update set
             version = q.version + 1, ready_at = now(), attempts = 0, failed_at = null, error = null
         """,
