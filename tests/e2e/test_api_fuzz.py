@@ -27,6 +27,7 @@ def test_no_request_that_the_schema_allows_or_forbids_breaks_the_service() -> No
                 *(FUZZER, "run", f"http://127.0.0.1:{machine.port}/openapi.json"),
                 *("--header", f"Authorization: Bearer {token}"),
                 *("--checks", "not_a_server_error"),
+                *("--exclude-path", "/api/stream"),  # it does not end
                 *("--phases", "examples,coverage,fuzzing", "--max-examples", "25", "--seed", "3377"),
                 *("--request-timeout", "60", "--no-color", "--workers", "2"),
             ],

@@ -138,6 +138,8 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 """What to send to each route that takes a body. A new route has to be added here: the test below asks them all."""
 COUNTS_ONLY = {"GET /api/health", "GET /api/counts"}
+ELSEWHERE = {"GET /api/stream"}
+"""It does not end: test_stream.py asks it."""
 
 
 def test_a_token_of_one_project_gets_nothing_of_another_from_any_route(
@@ -153,7 +155,7 @@ def test_a_token_of_one_project_gets_nothing_of_another_from_any_route(
     for path, operations in api.app.openapi()["paths"].items():  # type: ignore[attr-defined]
         for method in operations:
             name = f"{method.upper()} {path}"
-            if name in COUNTS_ONLY:
+            if name in COUNTS_ONLY | ELSEWHERE:
                 continue
             filled = re.sub(r"{(\w+)}", lambda found: str(known.get(found[1], known["number"])), path)
             assert method in ("get", "delete") or name in BODIES or "/admin/" in name, (

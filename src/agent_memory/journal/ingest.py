@@ -9,7 +9,7 @@ import bisect
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from agent_memory.database import Connection
-from agent_memory.journal import forgotten, projects, store, twice_told
+from agent_memory.journal import announce, forgotten, projects, store, twice_told
 from agent_memory.journal.event import (
     AssistantMessage,
     Event,
@@ -81,7 +81,22 @@ def ingest(conn: Connection, events: Sequence[Event], settings: Settings) -> Cou
             error = gone.text(error, sessions[event.session_id].project_id)
         store.end_turn(conn, event.session_id, event.prompt_id or "", event.occurred_at, error)
     store.enqueue_turns(conn, [(e.session_id, e.prompt_id or "") for e in events if _makes_memory(e)])
+    store.announce(conn, list(announce.announcements(_names(events, rows))))
     return counts
+
+
+def _names(events: Sequence[Event], rows: _Rows) -> Iterator[announce.Name]:
+    """What this batch has told of, new or not."""
+    for event in events:
+        if isinstance(event.body, SessionStart | SessionEnd):
+            mark = "begun" if isinstance(event.body, SessionStart) else "ended"
+            yield event.occurred_at, event.session_id, "marks", mark
+    for prompt in rows.prompts:
+        yield prompt.occurred_at, prompt.session_id, "prompts", prompt.id
+    for call in rows.calls.values():
+        yield call.occurred_at, call.session_id, "calls", call.tool_use_id
+    for message in rows.messages:
+        yield message.occurred_at, message.session_id, "messages", message.text_sha.hex()
 
 
 def _retired(event: Event, known: Mapping[str, tuple[int, datetime | None]]) -> bool:

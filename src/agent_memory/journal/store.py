@@ -520,6 +520,14 @@ def enqueue_turns(conn: Connection, turns: Sequence[tuple[str, str]]) -> None:
     conn.execute("notify agent_memory_queue")
 
 
+def announce(conn: Connection, announcements: Sequence[str]) -> None:
+    """Tell whoever looks on, when the transaction commits."""
+    if announcements:
+        conn.execute(
+            "select pg_notify('mem_recorded', told) from unnest(%s::text[]) told", (list(announcements),)
+        )
+
+
 def transcript_offset(conn: Connection, path: str) -> int:
     row = conn.execute("select bytes_read from mem_transcripts where path = %s", (path,)).fetchone()
     return int(row["bytes_read"]) if row else 0

@@ -22,7 +22,17 @@ from agent_memory.access import audit
 from agent_memory.errors import AgentMemoryError
 from agent_memory.service import auth
 from agent_memory.service.limits import Limits, TooManyRequests
-from agent_memory.service.routes import admin, context, forgetting, health, hook, journal, lessons, memory
+from agent_memory.service.routes import (
+    admin,
+    context,
+    forgetting,
+    health,
+    hook,
+    journal,
+    lessons,
+    memory,
+    stream,
+)
 from agent_memory.service.state import State
 
 log = logging.getLogger(__name__)
@@ -34,7 +44,7 @@ LONGEST_PATH = 200
 def create(state: State) -> FastAPI:
     app = FastAPI(title="agent-memory", version=__version__, docs_url=None, redoc_url=None)
     app.state.service = state
-    for routes in (admin, context, forgetting, health, hook, journal, lessons, memory):
+    for routes in (admin, context, forgetting, health, hook, journal, lessons, memory, stream):
         app.include_router(routes.router, prefix="/api")
     limits = Limits(state.settings)
 

@@ -219,6 +219,9 @@ def _answer(state: State, sockets: list[socket.socket]) -> None:
 
     def stop(*_: object) -> None:
         served.should_exit = True
+        threading.Thread(
+            name="streams", target=state.stream.close, daemon=True
+        ).start()  # a handler takes no lock
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.service.lessons import Lessons
+from agent_memory.service.stream import Stream
 from agent_memory.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,10 +33,15 @@ class State:
     """What the service's threads have to say about themselves, for health."""
     lessons: Lessons = field(default_factory=Lessons)
     """The active ones, and what they said."""
+    stream: Stream = field(init=False)
+    """Who looks on while things are recorded."""
     started: float = field(default_factory=time.monotonic)
     """Without the time that the machine slept."""
     _embedder: Embedder | None = None
     _loading: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.stream = Stream(self.pool)
 
     def embedder(self) -> Embedder | None:
         """The embedder, or None where it cannot be loaded: then recall goes by words alone, and says so."""

@@ -1,0 +1,111 @@
+"""The SQL of looking on. Functions take a connection and never commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from agent_memory.database import Connection
+
+TEXT_CHARS = 2_000
+"""Of a text that is told live: what is shown of it is shorter."""
+_LOOKED_AT = 50  # sessions, those with the latest events
+
+_SESSION = "s.id as session_id, s.project_id, p.name as project, s.agent"
+# The same columns of every kind of row, so that they can be read together.
+_PROMPT = f"""
+    select 'prompt' as kind, t.id, null::bigint as number, {_SESSION}, t.id as prompt_id, t.agent_id,
+        t.occurred_at as at, t.kind as sort, left(t.text, {TEXT_CHARS}) as text, null as tool, null::jsonb as input,
+        null::boolean as success, null::bigint as duration_ms
+"""
+_CALL = f"""
+    select 'call' as kind, t.id::text, t.id as number, {_SESSION}, t.prompt_id, t.agent_id,
+        t.occurred_at as at, null as sort, left(t.error, {TEXT_CHARS}) as text, t.tool_name as tool,
+        case when octet_length(t.tool_input::text) < 100000 then t.tool_input else '{{}}' end as input,
+        t.success, t.duration_ms
+"""
+_MESSAGE = f"""
+    select 'message' as kind, t.id::text, t.id as number, {_SESSION}, t.prompt_id, t.agent_id,
+        t.occurred_at as at, t.kind as sort, left(t.text, {TEXT_CHARS}) as text, null as tool, null::jsonb as input,
+        null::boolean as success, null::bigint as duration_ms
+"""
+_OF = "join mem_sessions s on s.id = t.session_id join mem_projects p on p.id = s.project_id"
+
+
+def listen(conn: Connection) -> None:
+    """Hear what `journal.store.announce` tells. `conn` commits by itself."""
+    conn.execute("listen mem_recorded")
+
+
+def recorded(conn: Connection, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows that an announcement names (see `journal.announce`), in order of time. Columns: kind (prompt | call |
+    message | session), id, number (of a call or message), session_id, project_id, project, agent, prompt_id, agent_id,
+    at, sort, text, tool, input, success, duration_ms."""
+    return conn.execute(
+        f"""
+        select * from (
+            {_PROMPT} from mem_user_prompts t {_OF} where t.session_id = %(session)s and t.id = any(%(prompts)s)
+            union all
+            {_CALL} from mem_tool_calls t {_OF} where t.session_id = %(session)s and t.tool_use_id = any(%(calls)s)
+            union all
+            {_MESSAGE} from mem_assistant_messages t {_OF}
+                where %(messages)s::text[] <> '{{}}' and t.session_id = %(session)s
+                    and t.text_sha = any(array(select decode(sha, 'hex') from unnest(%(messages)s::text[]) sha))
+            union all
+            select 'session', s.id, null, {_SESSION}, null, null,
+                case what when 'ended' then coalesce(s.ended_at, s.last_event_at) else s.started_at end,
+                what, case what when 'ended' then s.end_reason else s.source end, null, null, null, null
+            from mem_sessions s join mem_projects p on p.id = s.project_id, unnest(%(marks)s::text[]) what
+            where s.id = %(session)s
+        ) rows order by at, kind = 'session' desc, kind = 'prompt' desc, number
+        """,
+        {
+            "session": told["session"],
+            "prompts": list(told.get("prompts", ())),
+            "calls": list(told.get("calls", ())),
+            "messages": list(told.get("messages", ())),
+            "marks": list(told.get("marks", ())),
+        },
+    ).fetchall()
+
+
+def latest(
+    conn: Connection,
+    *,
+    project_id: int | None,
+    calls: int = 0,
+    messages: int = 0,
+    prompts: datetime | None = None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """The last `limit` rows with higher numbers and later prompts than these, in order of time; columns as those of
+    `recorded`. Only the sessions in which something happened last are looked at."""
+    return conn.execute(
+        f"""
+        with recent as (
+            select id from mem_sessions where %(project)s::bigint is null or project_id = %(project)s
+            order by last_event_at desc limit {_LOOKED_AT}
+        )
+        select * from (
+            select * from (
+                ({_PROMPT} from mem_user_prompts t {_OF} where t.session_id in (select id from recent)
+                    and (%(prompts)s::timestamptz is null or t.occurred_at > %(prompts)s)
+                order by t.occurred_at desc limit %(limit)s)
+                union all
+                ({_CALL} from mem_tool_calls t {_OF} where t.session_id in (select id from recent)
+                    and t.id > %(calls)s order by t.id desc limit %(limit)s)
+                union all
+                ({_MESSAGE} from mem_assistant_messages t {_OF} where t.session_id in (select id from recent)
+                    and t.id > %(messages)s order by t.id desc limit %(limit)s)
+            ) rows order by at desc, number desc limit %(limit)s
+        ) newest order by at, kind = 'prompt' desc, number
+        """,
+        {
+            "project": project_id,
+            "calls": calls,
+            "messages": messages,
+            "prompts": prompts,
+            "limit": limit,
+        },
+    ).fetchall()
