@@ -1,13 +1,15 @@
-"""The real client, or a loud line where it cannot be had."""
+"""The real client and a real browser, or a loud line where they cannot be had."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests.e2e import claude, npm
+from tests.e2e import chromium, claude, npm
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +21,16 @@ def client(pytestconfig: pytest.Config) -> Path:
         line = f"REAL CLAUDE CODE NOT AVAILABLE: {reason}"
         print(f"\n{line}", file=sys.__stderr__)
         pytest.skip(line)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    try:
+        program = chromium.executable()
+    except chromium.NotAvailableError as reason:
+        line = f"NOT TESTED IN A BROWSER: {reason}"
+        print(f"\n{line}", file=sys.__stderr__)
+        pytest.skip(line)
+    with chromium.running(program) as browser:
+        yield browser

@@ -21,6 +21,7 @@ from agent_memory.cli import (
     retention,
     service,
     setup,
+    viewer,
 )
 from agent_memory.errors import AgentMemoryError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 service.register(app)
+viewer.register(app)
 setup.register(app)
 memory.register(app)
 forgetting.register(app)

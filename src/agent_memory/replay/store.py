@@ -109,3 +109,65 @@ def latest(
             "limit": limit,
         },
     ).fetchall()
+
+
+def sessions(
+    conn: Connection,
+    *,
+    project_id: int | None,
+    agent: str | None,
+    text: str | None,
+    after: str | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Sessions, that with the latest event first. `text` is looked for in prompts, branch, folder and id; `after` is
+    the last row's `cursor`. Columns: id, project_id, project, agent, model, git_branch, started_at, last_event_at,
+    ended_at, title (its first prompt's beginning), prompts, calls, failed, told (how often a lesson spoke), cursor."""
+    at, _, last = (after or "").partition("~")
+    return conn.execute(
+        """
+        with page as (
+            select s.* from mem_sessions s
+            where (%(project)s::bigint is null or s.project_id = %(project)s)
+                and (%(agent)s::text is null or s.agent = %(agent)s)
+                and (%(at)s = '' or (s.last_event_at, s.id) < (%(at)s::timestamptz, %(last)s))
+                and (%(text)s::text is null or s.id ^@ %(text)s
+                    or strpos(lower(concat(s.git_branch, ' ', s.cwd)), lower(%(text)s)) > 0
+                    or exists (select from mem_user_prompts t where t.session_id = s.id
+                        and strpos(lower(t.text), lower(%(text)s)) > 0))
+            order by s.last_event_at desc, s.id desc limit %(limit)s
+        )
+        select s.id, s.project_id, p.name as project, s.agent, s.model, s.git_branch, s.started_at, s.last_event_at,
+            s.ended_at, first.title, asked.prompts, made.calls, made.failed, spoke.told,
+            s.last_event_at::text || '~' || s.id as cursor
+        from page s join mem_projects p on p.id = s.project_id
+        left join lateral (
+            select left(t.text, 200) as title from mem_user_prompts t
+            where t.session_id = s.id and t.agent_id is null
+            order by t.kind <> 'user', t.occurred_at limit 1
+        ) first on true
+        cross join lateral (
+            select count(*) as prompts from mem_user_prompts t where t.session_id = s.id and t.kind = 'user'
+        ) asked cross join lateral (
+            select count(*) as calls, count(*) filter (where t.success is false) as failed
+            from mem_tool_calls t where t.session_id = s.id
+        ) made cross join lateral (
+            select count(*) as told from mem_lesson_events e where e.session_id = s.id
+        ) spoke
+        order by s.last_event_at desc, s.id desc
+        """,
+        {
+            "project": project_id,
+            "agent": agent,
+            "text": text,
+            "at": at,
+            "last": last,
+            "limit": limit,
+        },
+    ).fetchall()
+
+
+def agents(conn: Connection) -> list[str]:
+    """Every agent that was recorded."""
+    rows = conn.execute("select distinct agent from mem_sessions order by agent")
+    return [row["agent"] for row in rows]

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent_memory import __version__
 from agent_memory.access import audit
 from agent_memory.errors import AgentMemoryError
-from agent_memory.service import auth
+from agent_memory.service import auth, web
 from agent_memory.service.limits import Limits, TooManyRequests
 from agent_memory.service.routes import (
     admin,
@@ -34,6 +34,7 @@ from agent_memory.service.routes import (
     stream,
 )
 from agent_memory.service.state import State
+from agent_memory.service.web import page
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +47,14 @@ def create(state: State) -> FastAPI:
     app.state.service = state
     for routes in (admin, context, forgetting, health, hook, journal, lessons, memory, stream):
         app.include_router(routes.router, prefix="/api")
+    web.add_to(app)
     limits = Limits(state.settings)
 
     def let_in(request: Request) -> Response | None:
         """Say in `request.state` who calls. The answer to one who may not have what it asks for, or None."""
         request.state.caller = auth.Caller("nobody", None)
+        if request.url.path.startswith(auth.STATIC):
+            return None
         try:
             caller = request.state.caller = auth.identified(request, state)
             door = "socket" if auth.over_unix_socket(request) else "tcp"
@@ -58,13 +62,13 @@ def create(state: State) -> FastAPI:
             limits.count(who, door=door, writes=auth.kind(request) != "read")
             auth.allow(caller, request)
         except TooManyRequests as error:
-            refused = problem(error.status, error.problem, error.remedy)
+            refused = problem(request, error.status, error.problem, error.remedy)
             refused.headers["Retry-After"] = str(error.seconds)
             return refused
         except AgentMemoryError as error:
-            return problem(error.status, error.problem, error.remedy)
+            return problem(request, error.status, error.problem, error.remedy)
         except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
-            return database_is_away(error)
+            return database_is_away(request, error)
         return None
 
     def write_down(request: Request, status: int) -> None:
@@ -93,6 +97,8 @@ def create(state: State) -> FastAPI:
         given = await run_in_threadpool(let_in, request)
         if given is None:
             given = await answer(request)
+        if auth.is_page(request.url.path):
+            given.headers.update(page.HEADERS)
         await run_in_threadpool(write_down, request, given.status_code)
         return given
 
@@ -118,7 +124,7 @@ def create(state: State) -> FastAPI:
                 try:
                     given = await hook.answer(request, state, request.headers.get("x-agent-name", "claude"))
                 except AgentMemoryError as error:
-                    given = problem(error.status, error.problem, error.remedy)
+                    given = problem(request, error.status, error.problem, error.remedy)
             await given(scope, receive, send)
 
         return answered
@@ -126,25 +132,33 @@ def create(state: State) -> FastAPI:
     app.add_middleware(straight)  # the last that is added comes first
 
     @app.exception_handler(AgentMemoryError)
-    async def mendable(_: Request, error: AgentMemoryError) -> Response:
-        return problem(error.status, error.problem, error.remedy)
+    async def mendable(request: Request, error: AgentMemoryError) -> Response:
+        return problem(request, error.status, error.problem, error.remedy)
 
     @app.exception_handler(RequestValidationError)
-    async def misshapen(_: Request, error: RequestValidationError) -> Response:
+    async def misshapen(request: Request, error: RequestValidationError) -> Response:
         wrong = [
             {"field": ".".join(str(part) for part in e["loc"]), "problem": e["msg"]} for e in error.errors()
         ]
         said = "; ".join(f"{w['field']}: {w['problem']}" for w in wrong)
-        return problem(422, f"The request does not fit: {said}.", "Correct these fields.", fields=wrong)
+        return problem(
+            request, 422, f"The request does not fit: {said}.", "Correct these fields.", fields=wrong
+        )
 
     @app.exception_handler(HTTPException)
-    async def plain(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), "The routes are listed at /openapi.json.")
+    async def plain(request: Request, error: HTTPException) -> Response:
+        remedy = (
+            "Begin at the first page."
+            if auth.is_page(request.url.path)
+            else "The routes are listed at /openapi.json."
+        )
+        return problem(request, error.status_code, str(error.detail), remedy)
 
     @app.exception_handler(psycopg.DataError)
-    async def not_storable(_: Request, error: Exception) -> Response:
+    async def not_storable(request: Request, error: Exception) -> Response:
         said = str(error).splitlines()[0]
         return problem(
+            request,
             422,
             f"A value cannot be what it should be: {said}.",
             "Correct it: texts without NUL, numbers below 2^63, cursors as they were given.",
@@ -152,19 +166,23 @@ def create(state: State) -> FastAPI:
 
     @app.exception_handler(psycopg.OperationalError)
     @app.exception_handler(psycopg_pool.PoolTimeout)
-    async def database_away(_: Request, error: Exception) -> Response:
-        return database_is_away(error)
+    async def database_away(request: Request, error: Exception) -> Response:
+        return database_is_away(request, error)
 
     return app
 
 
-def database_is_away(error: Exception) -> Response:
+def database_is_away(request: Request, error: Exception) -> Response:
     log.warning("the database is away: %s", error)
-    return problem(503, "The database does not answer.", "Try again; if it stays away: agent-memory status")
+    return problem(
+        request, 503, "The database does not answer.", "Try again; if it stays away: agent-memory status"
+    )
 
 
-def problem(status: int, detail: str, remedy: str, **more: Any) -> Response:
-    """An error as problem details (RFC 9457), with what to do about it."""
+def problem(request: Request, status: int, detail: str, remedy: str, **more: Any) -> Response:
+    """An error as problem details (RFC 9457), with what to do about it; a person gets a page."""
+    if auth.is_page(request.url.path):
+        return page.refusal(request, status, detail, remedy)
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return JSONResponse(
         body | {"remedy": remedy} | more, status_code=status, media_type="application/problem+json"

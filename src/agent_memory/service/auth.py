@@ -3,7 +3,9 @@
 Over the unix socket comes whoever may open the file, and the kernel is asked once more whose process it is
 (`sockets.OwnersOnly`). Over TCP comes whoever shows a token: the owner's, or one of `access.tokens`. There the Host
 header must name the loopback, so that a web page that points its own name here (DNS rebinding) gets nothing, and a
-browser's request from a page elsewhere is refused by its Origin.
+browser's request from a page elsewhere is refused by its Origin. A browser that was logged in (`web.login`) shows its
+token as a cookie, which opens the viewer's pages and nothing of `/api`, and only to the viewer's own pages: those of
+another port of this machine are a stranger's, though the browser sends them the cookie too.
 """
 
 from __future__ import annotations
@@ -24,8 +26,13 @@ from agent_memory.service.state import State
 from agent_memory.settings import owner_token
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-OPEN = frozenset({"/api/health"})
-"""Health holds counts, no texts."""
+OPEN = frozenset({"/api/health", "/login"})
+"""Health holds counts, no texts; whoever logs in has no token yet."""
+STATIC = "/static/"
+"""The viewer's own style and script are no secret."""
+COOKIE = "agent_memory_session"
+VIEWER = "viewer-"
+"""What the names of the tokens begin with that browsers hold."""
 READING_POSTS = frozenset({"/api/recall", "/api/observations/search", "/api/lessons/match"})
 """A question is too long for an address."""
 
@@ -92,10 +99,15 @@ def over_unix_socket(request: Request) -> bool:
     return server is None or server[1] is None
 
 
+def is_page(path: str) -> bool:
+    """Whether a path is the viewer's: its answers are for people."""
+    return not path.startswith("/api/") and path != "/openapi.json"
+
+
 def kind(request: Request) -> Scope:
     """What the request asks to do, and so the scope that it takes."""
     path = request.url.path
-    if path.startswith("/api/admin"):
+    if path.startswith(("/api/admin", "/admin")):
         return "admin"
     return "read" if request.method in ("GET", "HEAD", "OPTIONS") or path in READING_POSTS else "write"
 
@@ -123,7 +135,16 @@ def identified(request: Request, state: State) -> Caller:
                 token = tokens.find(conn, shown)
             if token is not None:
                 return Caller(f"token:{token.name}", token.scope, token.project_id)
+    shown = request.cookies.get(COOKIE, "")
+    if shown and is_page(request.url.path):
+        _check_own_page(request)
+        with state.pool.connection() as conn, conn.transaction():
+            token = tokens.find(conn, shown)
+        if token is not None and token.name.startswith(VIEWER):
+            return Caller(f"token:{token.name}", token.scope, token.project_id)
     if not state.settings.require_auth:
+        if is_page(request.url.path):
+            _check_own_page(request)
         return Caller("anybody", "admin")
     return Caller("nobody", None)
 
@@ -131,12 +152,13 @@ def identified(request: Request, state: State) -> Caller:
 def allow(caller: Caller, request: Request) -> None:
     """Raises AgentMemoryError where the caller may not do what the request asks."""
     if caller.scope is None:
-        if request.url.path in OPEN:
+        if request.url.path in OPEN or request.url.path.startswith(STATIC):
             return
         raise AgentMemoryError(
             "No valid token was shown.",
             "Send 'Authorization: Bearer TOKEN' with the token in the file `token` of the agent-memory home, or with"
-            " one of agent-memory token create; or use the unix socket `service.sock` there.",
+            " one of agent-memory token create; or use the unix socket `service.sock` there. In a browser: agent-memory"
+            " open.",
             status=401,
         )
     needed = kind(request)
@@ -167,4 +189,19 @@ def _check_origin(request: Request) -> None:
             f"The {wrong[0]} header is {wrong[1]!r}, which is not this machine.",
             "Call http://127.0.0.1 directly.",
             status=403,
+        )
+
+
+def _check_own_page(request: Request) -> None:
+    """Raises AgentMemoryError where a browser says that another page than one of the viewer's own asks for this: a form
+    that is sent, or something that is read into a page. To go to a page by a link is nobody's harm."""
+    own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+    site = request.headers.get("sec-fetch-site", "none")
+    if request.method in ("GET", "HEAD"):
+        wrong = site in ("cross-site", "same-site") and request.headers.get("sec-fetch-mode") != "navigate"
+    else:
+        wrong = request.headers.get("origin") != own or site in ("cross-site", "same-site")
+    if wrong:
+        raise AgentMemoryError(
+            "A page that is not the viewer's asked for this.", f"Open {own} and do it there.", status=403
         )
