@@ -81,6 +81,11 @@ def service_pid() -> Path:
     return home() / "service.pid"
 
 
+def machine() -> Path:
+    """What this machine is called in a database that several share."""
+    return home() / "machine"
+
+
 def token() -> Path:
     """The owner's Bearer token for the REST API."""
     return home() / "token"

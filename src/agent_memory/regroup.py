@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from agent_memory import machine
 from agent_memory.access import store as access
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
@@ -82,7 +83,7 @@ def split(conn: Connection, project: str, *, path: str | None = None, remote: st
         target = _own_project(conn, folder)
         store.lock_projects(conn, [source, target])
         sessions = [row["id"] for row in store.sessions_of(conn, source) if _within(row["cwd"], folder)]
-        store.give_folder(conn, folder, target)
+        store.give_folder(conn, folder, machine.here(), target)
     else:
         target = _itself(conn, remote or "")
         store.lock_projects(conn, [source, target])
@@ -140,7 +141,7 @@ def _own_project(conn: Connection, folder: str) -> int:
             "Name a folder within it.",
             status=422,
         )
-    return store.insert_project(conn, f"path:{folder}", os.path.basename(folder), folder)
+    return projects.own(conn, f"path:{folder}", os.path.basename(folder), folder)
 
 
 def _within(cwd: str | None, folder: str) -> bool:

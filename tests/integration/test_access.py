@@ -262,7 +262,9 @@ def test_the_level_says_what_is_written_down(conn: Connection, level: str, kinds
 
 def test_the_audit_log_keeps_thirty_days(conn: Connection) -> None:
     for action in ("old", "new"):
-        store.insert_audit(conn, who="cli", action=action, target=None, project_id=None, status=200)
+        store.insert_audit(
+            conn, machine="desk-0001", who="cli", action=action, target=None, project_id=None, status=200
+        )
     conn.execute(
         "update mem_audit_log set occurred_at = now() - interval '30 days 1 hour' where action = 'old'"
     )

@@ -44,7 +44,9 @@ def stored(conn: Connection) -> Connection:
     project = projects.ensure(conn, projects.identify("/home/dev/shop"))
     notes.save(conn, [notes.note("The ferry sails at noon.", blind, project_id=project)])
     notes.save(conn, [notes.note(f"Staging's token is {SECRET}.", blind, project_id=project, title=SECRET)])
-    access.insert_audit(conn, who="cli", action="save", target=SECRET, project_id=None, status=200)
+    access.insert_audit(
+        conn, machine="desk-0001", who="cli", action="save", target=SECRET, project_id=None, status=200
+    )
     conn.commit()
     model = embed.load(settings.load())
     while worker.run_once(conn, model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
+from agent_memory import machine
 from agent_memory.access import store
 from agent_memory.database import Connection
 from agent_memory.settings import Settings
@@ -42,7 +43,13 @@ def record(
     if wanted(settings, kind, status):
         target = target[:_TARGET_CHARS] if target else None
         store.insert_audit(
-            conn, who=who[:_TARGET_CHARS], action=action, target=target, project_id=project_id, status=status
+            conn,
+            who=who[:_TARGET_CHARS],
+            machine=machine.here(),
+            action=action,
+            target=target,
+            project_id=project_id,
+            status=status,
         )
 
 

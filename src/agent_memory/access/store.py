@@ -71,18 +71,25 @@ def revoke_token(conn: Connection, name: str) -> bool:
 
 
 def insert_audit(
-    conn: Connection, *, who: str, action: str, target: str | None, project_id: int | None, status: int
+    conn: Connection,
+    *,
+    who: str,
+    machine: str,
+    action: str,
+    target: str | None,
+    project_id: int | None,
+    status: int,
 ) -> None:
     conn.execute(
-        "insert into mem_audit_log (who, action, target, project_id, status) values (%s, %s, %s, %s, %s)",
-        (who, action, target, project_id, status),
+        "insert into mem_audit_log (who, machine, action, target, project_id, status) values (%s, %s, %s, %s, %s, %s)",
+        (who, machine, action, target, project_id, status),
     )
 
 
 def audit_log(conn: Connection, *, before: int | None, limit: int) -> list[dict[str, Any]]:
     """The newest first; `before` is the id of the last one that was read."""
     return conn.execute(
-        "select id, occurred_at, who, action, target, project_id, status from mem_audit_log"
+        "select id, occurred_at, who, machine, action, target, project_id, status from mem_audit_log"
         " where %(before)s::bigint is null or id < %(before)s order by id desc limit %(limit)s",
         {"before": before, "limit": limit},
     ).fetchall()

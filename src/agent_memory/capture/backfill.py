@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent_memory import agents
+from agent_memory import agents, machine
 from agent_memory.agents import json_lines
 from agent_memory.agents.json_lines import Line
 from agent_memory.database import Connection
@@ -102,7 +102,7 @@ def _read(conn: Connection, file: Path, size: int, settings: Settings, report: R
     assert agent is not None
     kept = agents.SESSION_FILES[agent]
     with conn.transaction():
-        offset = store.transcript_offset(conn, str(file))
+        offset = store.transcript_offset(conn, str(file), machine.here())
     if kept.offset_is_size and size == offset:
         return
     start = offset
@@ -111,7 +111,7 @@ def _read(conn: Connection, file: Path, size: int, settings: Settings, report: R
         with conn.transaction():
             events = [event for line in batch for event in line.events]
             report.stored += ingest(conn, events, settings)
-            store.save_transcript_offset(conn, str(file), agent, end)
+            store.save_transcript_offset(conn, str(file), machine.here(), agent, end)
         report.lines += len(batch)
         report.told += json_lines.tally(batch)
         yield end - start if kept.offset_is_size else 0

@@ -21,6 +21,7 @@ from agent_memory import agents
 from agent_memory.capture import heard, spool
 from agent_memory.capture.spool import SpoolFile
 from agent_memory.database import Connection
+from agent_memory.database.migrate import NewerSchemaError
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.event import Event
 from agent_memory.journal.ingest import Counts, ingest
@@ -40,6 +41,7 @@ NOT_THE_FILES_FAULT = (
     psycopg.InterfaceError,
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.UndefinedTable,
+    NewerSchemaError,
 )
 
 
@@ -47,7 +49,8 @@ def drain(conn: Connection, settings: Settings, told: Told = lambda _: None) -> 
     """Write every waiting file to the journal and delete it; set aside what cannot be read. `told` is called with the
     events of each batch after its commit.
 
-    Raises psycopg.OperationalError where the database is away: then the files wait.
+    Raises psycopg.OperationalError where the database is away, NewerSchemaError where it is ahead of this program:
+    then the files wait.
     """
     total = Counts()
     # While Postgres writes one batch, the next is read.

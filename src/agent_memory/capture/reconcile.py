@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from agent_memory import agents
+from agent_memory import agents, machine
 from agent_memory.capture.backfill import Report, backfill
 from agent_memory.database import Connection
 from agent_memory.journal import store
@@ -31,7 +31,7 @@ def ended(events: Iterable[Event]) -> set[Path]:
 
 def recent(conn: Connection) -> set[Path]:
     """The session files of the sessions of the last days."""
-    return {Path(path) for path in store.recent_transcripts(conn, days=RECENT_DAYS)}
+    return {Path(path) for path in store.recent_transcripts(conn, machine.here(), days=RECENT_DAYS)}
 
 
 def reconcile(conn: Connection, files: Iterable[Path], settings: Settings) -> Report:

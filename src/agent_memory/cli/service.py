@@ -17,6 +17,10 @@ from agent_memory import __version__, paths, settings
 from agent_memory.cli.terminal import plain, print_findings, span
 
 PROJECTS_SHOWN = 8
+MACHINES_SHOWN_S = 30 * 86_400.0
+"""A machine that was silent for longer is not shown."""
+UP_S = 120.0
+"""A machine tells every half a minute that its service is up."""
 
 
 def register(app: typer.Typer) -> None:
@@ -98,6 +102,7 @@ def _report() -> dict[str, Any]:
             told = service.get("/api/health").json()
             told["stored"] = service.get("/api/counts").json()
             told["projects"] = service.get("/api/projects").json()["items"]
+            told["machines"] = service.get("/api/admin/machines").json()["items"]
     report |= told or _without_service(pid)
     if told and told["version"] != __version__:
         report["problems"].append(f"The running service is version {told['version']}; this is {__version__}.")
@@ -155,6 +160,9 @@ def _print(report: dict[str, Any]) -> None:
             f"last run {last['ran_at'][:16]}, {last['bytes'] / 2**20:.1f} MB freed" if last else "not run yet"
         )
         table.add_row("retention", f"{kept['policies']} set · {freed}")
+    if len(machines := _heard_lately(report)) > 1:
+        said = [f"{plain(one['id'])} ({one['version']}, {_heard(one['silent_s'])})" for one in machines]
+        table.add_row("machines", " · ".join(said))
     latest = sorted(report.get("projects", []), key=lambda p: p["last_event_at"] or "", reverse=True)
     for number, project in enumerate(latest[:PROJECTS_SHOWN]):
         where = plain(project["path"] or project["identity"])
@@ -178,6 +186,14 @@ def _waiting(report: dict[str, Any]) -> str:
         f"{queue['unembedded']:,} passages for their vectors" if queue.get("unembedded") else "",
     ]
     return ", ".join(part for part in parts if part) or "nothing"
+
+
+def _heard_lately(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in report.get("machines", ()) if one["silent_s"] < MACHINES_SHOWN_S]
+
+
+def _heard(silent_s: float) -> str:
+    return "up" if silent_s < UP_S else f"last heard {span(silent_s)} ago"
 
 
 def _lessons(count: dict[str, int]) -> str:

@@ -6,10 +6,9 @@ What changes comes as a new file.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -21,7 +20,8 @@ from agent_memory.errors import AgentMemoryError
 
 FOLDER = resources.files("agent_memory.database") / "migrations"
 LOCK = 0x6D656D5F
-"""The advisory lock ("mem_"): two programs that start at once migrate one after the other."""
+"""The advisory lock ("mem_"): two programs that start at once migrate one after the other, and nobody writes to the
+journal meanwhile. It is a transaction's: behind a pooler a session's lock would stay with some connection of its."""
 OLDEST_PGVECTOR = (0, 7)  # the first with halfvec
 
 LEDGER = """\
@@ -31,6 +31,17 @@ create table if not exists mem_schema_migrations (
     checksum text not null,          -- sha256 of the file
     applied_at timestamptz not null default now()
 )"""
+
+
+class NewerSchemaError(AgentMemoryError):
+    """A newer program has migrated the database. Nothing is written to it; what the hooks record waits in the spool."""
+
+    def __init__(self, migration: str) -> None:
+        super().__init__(
+            f"The database was migrated by a newer agent-memory: {migration} is not known here.",
+            "Upgrade this one: pip install --upgrade agent-memory.",
+            status=503,
+        )
 
 
 @dataclass(frozen=True)
@@ -51,29 +62,52 @@ def migrate(conn: Connection, folder: Traversable = FOLDER) -> list[str]:
 
     Unlike the functions of a store it owns its transactions, one for each file: `conn` must be outside of
     any. A file that fails leaves nothing of itself behind; those before it stay. Raises AgentMemoryError
-    where pgvector is missing or too old, where an applied file was edited, and where a newer program has
-    migrated the database.
+    where pgvector is missing or too old, where an applied file was edited, and NewerSchemaError where a newer
+    program has migrated the database.
     """
     migrations = _read(folder)
-    with _lock(conn):
-        require_vector(conn)
-        conn.execute(LEDGER)
-        pending = _pending(conn, migrations)
-        for migration in pending:
-            with conn.transaction():
-                conn.execute(migration.sql)  # without parameters it may hold many statements, and any %
-                conn.execute(
-                    "insert into mem_schema_migrations (version, name, checksum) values (%s, %s, %s)",
-                    (migration.version, migration.name, migration.checksum),
-                )
-    return [migration.name for migration in pending]
+    with conn.transaction():
+        if _has_ledger(conn) and not _pending(conn, migrations):
+            return []  # without the lock: others may be writing for a while
+    applied: list[str] = []
+    while True:
+        with conn.transaction():
+            conn.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+            if not applied:
+                require_vector(conn)
+                conn.execute(LEDGER)
+            pending = _pending(conn, migrations)
+            if not pending:
+                return applied
+            migration = pending[0]
+            conn.execute(migration.sql)  # without parameters it may hold many statements, and any %
+            conn.execute(
+                "insert into mem_schema_migrations (version, name, checksum) values (%s, %s, %s)",
+                (migration.version, migration.name, migration.checksum),
+            )
+        applied.append(migration.name)
+
+
+def refuse_newer(conn: Connection) -> None:
+    """Raise NewerSchemaError where a newer program has migrated the database, as another machine's may at any time:
+    what this one writes may not fit there. The caller holds LOCK, shared, until its transaction ends."""
+    name = newer(conn)
+    if name is not None:
+        raise NewerSchemaError(name)
+
+
+def newer(conn: Connection) -> str | None:
+    """The last migration of this database, where this program does not know it."""
+    row = conn.execute(
+        "select name from mem_schema_migrations where version > %s order by version desc limit 1", (newest(),)
+    ).fetchone()
+    return str(row["name"]) if row else None
 
 
 def state(conn: Connection, folder: Traversable = FOLDER) -> tuple[list[str], str | None]:
     """The migrations that this database lacks, and one that only a newer program knows. Changes nothing."""
     ours = {migration.version: migration.name for migration in _read(folder)}
-    there = conn.execute("select to_regclass('mem_schema_migrations') is not null as yes").fetchone()
-    if not there or not there["yes"]:
+    if not _has_ledger(conn):
         return list(ours.values()), None
     rows = conn.execute("select version, name from mem_schema_migrations order by version").fetchall()
     applied = {row["version"]: row["name"] for row in rows}
@@ -81,8 +115,14 @@ def state(conn: Connection, folder: Traversable = FOLDER) -> tuple[list[str], st
     return [name for version, name in ours.items() if version not in applied], newer[-1] if newer else None
 
 
+def _has_ledger(conn: Connection) -> bool:
+    there = conn.execute("select to_regclass('mem_schema_migrations') is not null as yes").fetchone()
+    return bool(there and there["yes"])
+
+
 def _pending(conn: Connection, migrations: list[Migration]) -> list[Migration]:
-    """The migrations that the database lacks. Raises AgentMemoryError where its past is not ours."""
+    """The migrations that the database lacks. Raises AgentMemoryError where its past is not ours, NewerSchemaError
+    where it is further than this program."""
     rows = conn.execute(
         "select version, name, checksum from mem_schema_migrations order by version"
     ).fetchall()
@@ -90,10 +130,7 @@ def _pending(conn: Connection, migrations: list[Migration]) -> list[Migration]:
     for row in rows:
         known = ours.pop(row["version"], None)
         if known is None:
-            raise AgentMemoryError(
-                f"The database was migrated by a newer agent-memory: {row['name']} is not known here.",
-                "Upgrade this one: pip install --upgrade agent-memory.",
-            )
+            raise NewerSchemaError(row["name"])
         if known.checksum != row["checksum"]:
             raise AgentMemoryError(
                 f"The migration {known.name} was edited after it was applied to this database.",
@@ -119,20 +156,7 @@ def _read(folder: Traversable) -> list[Migration]:
     return migrations
 
 
-@contextlib.contextmanager
-def _lock(conn: Connection) -> Iterator[None]:
-    """Hold the migrations' lock with autocommit on, and give the connection back as it was."""
-    autocommit = conn.autocommit
-    conn.autocommit = True
-    try:
-        conn.execute("select pg_advisory_lock(%s)", (LOCK,))
-        yield
-    finally:
-        if not conn.closed:
-            conn.execute("select pg_advisory_unlock(%s)", (LOCK,))
-            conn.autocommit = autocommit
-
-
+@functools.cache
 def newest(folder: Traversable = FOLDER) -> int:
     """The number of this program's last migration."""
     return _read(folder)[-1].version

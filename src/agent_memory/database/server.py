@@ -21,6 +21,14 @@ PROBE_TIMEOUT_S = 3
 RECONNECT_S = 5
 """How long the pool tries again, ever more slowly, before it starts anew at the next request."""
 
+KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""Seconds, but the last in milliseconds: how soon a server that went silent is given up, instead of after two hours."""
+
 Pool: TypeAlias = ConnectionPool[Connection]
 
 
@@ -76,6 +84,11 @@ def connect(conninfo: str) -> Connection:
             f"The database {_where(conninfo)} is encoded in {encoding}, which cannot hold every text.",
             "Make one that can: createdb --encoding=UTF8 --template=template0.",
         )
+    try:
+        _settle(conn)
+    except psycopg.Error as error:
+        conn.close()
+        raise _refused(conninfo, error) from error
     return conn
 
 
@@ -99,6 +112,7 @@ def open_pool(conninfo: str, *, size: int) -> Pool:
         timeout=CONNECT_TIMEOUT_S,
         reconnect_timeout=RECONNECT_S,
         check=ConnectionPool.check_connection,
+        configure=_settle,
         kwargs={"row_factory": dict_row},
         open=True,
     )
@@ -120,7 +134,26 @@ def _completed(conninfo: str) -> str:
         application_name="agent-memory",
         client_encoding="utf8",
         connect_timeout=CONNECT_TIMEOUT_S,
+        **{name: value for name, value in KEEPALIVES.items() if name not in conninfo_to_dict(conninfo)},
     )
+
+
+def _settle(conn: Connection) -> None:
+    """Fit a new connection to what lies between us and the server.
+
+    Over a network, the server is to notice soon that we are gone without a word (a machine that lost its power or its
+    network): until then it keeps the locks of the transaction that we were in, and other machines wait. And where a
+    pooler gives each transaction another connection, statements are not prepared: the next one would not know them.
+    """
+    if conn.info.host.startswith("/") and is_embedded(conn.info.dsn):
+        return
+    row = conn.execute(
+        "select pg_backend_pid() as pid, set_config('tcp_keepalives_idle', '30', false),"
+        " set_config('tcp_keepalives_interval', '10', false), set_config('tcp_keepalives_count', '3', false)"
+    ).fetchone()
+    conn.commit()
+    if row is not None and row["pid"] != conn.info.backend_pid:  # a pooler tells a number of its own
+        conn.prepare_threshold = None
 
 
 def _is_ours(conninfo: str, *, alone: bool) -> bool:

@@ -133,6 +133,14 @@ def run(conn: Connection, settings: Settings) -> Run:
     return done
 
 
+def run_if_due(conn: Connection, settings: Settings) -> Run | None:
+    """Like `run`, once a day, whichever machine comes first. None: it is not due. The caller commits."""
+    if not is_due(conn, settings):
+        return None
+    tombstones.own(conn)
+    return run(conn, settings) if is_due(conn, settings) else None
+
+
 def is_due(conn: Connection, settings: Settings) -> bool:
     """Whether anything is set, and a day has passed since the last run."""
     if not policies(conn, settings):

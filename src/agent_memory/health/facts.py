@@ -109,6 +109,8 @@ class Facts:
     """How long the service has been up, without the time that the machine slept."""
     deaf: tuple[str, ...] = ()
     """Agents that work and whose hooks tell nothing."""
+    newer_migration: str | None = None
+    """One of the database's that a newer program applied, as another machine's may at any time."""
     threads: tuple[str, ...] = ()
     """Parts of the service that fail again and again."""
     # What only the doctor looks at.

@@ -13,7 +13,7 @@ import psycopg_pool
 
 from agent_memory import paths
 from agent_memory.capture import spool
-from agent_memory.database import Connection
+from agent_memory.database import Connection, migrate
 from agent_memory.database.backup import archive, schedule
 from agent_memory.health import store
 from agent_memory.health.facts import Backups, Disk, Facts, Queue
@@ -41,6 +41,7 @@ def at_database(conn: Connection) -> dict[str, Any]:
         ),
         "newest_event": known["newest"],
         "database_since": known["since"],
+        "newer_migration": migrate.newer(conn),
         "clock_off_s": (known["now"] - datetime.now(UTC)).total_seconds(),
     }
 

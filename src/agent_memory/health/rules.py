@@ -73,6 +73,18 @@ def database(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def schema(facts: Facts) -> Iterator[Finding]:
+    newer = facts.newer_migration or (facts.versions.newer_migration if facts.versions else None)
+    if newer:
+        yield Finding(
+            "schema",
+            "problem",
+            f"The database was migrated by a newer agent-memory ({newer}). This one writes nothing to it; what"
+            " agents do waits in the spool.",
+            "Upgrade this one: pip install --upgrade agent-memory. Then: agent-memory down, agent-memory up --detach",
+        )
+
+
 def queue(facts: Facts) -> Iterator[Finding]:
     if facts.queue is None:
         return
@@ -205,14 +217,7 @@ def versions(facts: Facts) -> Iterator[Finding]:
             "In that database: ALTER EXTENSION vector UPDATE;",
             "update-vector",
         )
-    if known.newer_migration:
-        yield Finding(
-            "schema",
-            "problem",
-            f"The database was migrated by a newer agent-memory ({known.newer_migration}).",
-            "Upgrade this one: pip install --upgrade agent-memory",
-        )
-    elif known.pending_migrations:
+    if known.pending_migrations and not known.newer_migration:
         yield Finding(
             "schema",
             "problem",
@@ -293,7 +298,7 @@ def capture(facts: Facts) -> Iterator[Finding]:
         )
 
 
-CHEAP: tuple[Rule, ...] = (capture, spool, database, queue, threads, embedder, disk, backup, clock)
+CHEAP: tuple[Rule, ...] = (capture, spool, database, schema, queue, threads, embedder, disk, backup, clock)
 """What the service looks at by itself."""
 ALL: tuple[Rule, ...] = (service, versions, hooks, *CHEAP, coverage, modes)
 

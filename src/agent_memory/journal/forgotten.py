@@ -176,7 +176,7 @@ class Forgotten:
         folders = {(event.session_id, event.cwd) for event in events if event.cwd}
         groups = projects.groups(self._conn) if folders else projects.Groups()
         for session_id, cwd in folders:
-            found[session_id] |= {projects.identify(cwd).key, groups.of(cwd)}
+            found[session_id] |= {groups.own(projects.identify(cwd)), groups.of(cwd)}
         return found
 
     def in_period(self, session_id: str, identities: Collection[str], at: datetime) -> bool:

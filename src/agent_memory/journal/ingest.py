@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from agent_memory import machine
 from agent_memory.database import Connection
 from agent_memory.journal import announce, forgotten, projects, store, twice_told
 from agent_memory.journal.event import (
@@ -247,6 +248,7 @@ def _sessions(
                 agent=event.agent,
                 started_at=event.occurred_at,
                 last_event_at=event.occurred_at,
+                machine=machine.here(),
             )
         row.started_at = min(row.started_at, event.occurred_at)
         row.last_event_at = max(row.last_event_at, event.occurred_at)

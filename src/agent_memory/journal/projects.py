@@ -3,8 +3,10 @@
 Clones of one remote, its worktrees and its subfolders are one project; clones of two remotes are two. A repository
 whose top is the home folder or `/` (dotfiles) is nobody's project: it would swallow all others.
 
-A repository without a remote that was moved is the one it was: the first line of its reflog tells. A person may merge
-projects, and split one (`agent_memory.regroup`); what they said holds for what comes later, too.
+A repository without a remote that was moved is the one it was: the first line of its reflog tells. Without a remote a
+project is a place on one machine: where several share a database, the first that works in a place of that name has it,
+and another's is called `path:<folder> on <machine>`. A person may merge projects, and split one
+(`agent_memory.regroup`); what they said holds for what comes later, too.
 
 git itself is not run: reading two small files costs a tenth of a process start, and works where git is missing.
 """
@@ -16,10 +18,12 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from agent_memory import machine
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import store
@@ -28,13 +32,18 @@ from agent_memory.journal import store
 @dataclass(frozen=True, slots=True)
 class Identity:
     key: str
-    """`git:<host>/<owner>/<name>`, `dir:<the repository's .git>`, `path:<folder>`, or `unknown`."""
+    """`git:<host>/<owner>/<name>`, `dir:<the repository's .git>`, `path:<folder>`, or `unknown`; of a place on another
+    machine than the first with that name, with ` on <machine>`."""
     name: str
     path: str | None
     folder: str | None = None
     """The folder that was asked about, without symbolic links."""
     mark: str | None = None
     """What a repository without a remote is known by wherever it lies."""
+
+    @property
+    def is_place(self) -> bool:
+        return self.key.startswith(("dir:", "path:"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,8 @@ class Groups:
     """A project's identity → that of the project it was merged into."""
     folders: Mapping[str, str] = field(default_factory=dict)
     """A folder → the identity of the project that it was given to."""
+    elsewhere: Mapping[str, str | None] = field(default_factory=dict)
+    """The identity of a place on another machine → its mark."""
 
     def of(self, cwd: str | None) -> str:
         """The identity of the project that a session in this folder belongs to."""
@@ -61,7 +72,14 @@ class Groups:
         for folder in (Path(own.folder), *Path(own.folder).parents) if own.folder else ():
             if given := self.folders.get(str(folder)):
                 return given
-        return self.merged.get(own.key, own.key)
+        key = self.own(own)
+        return self.merged.get(key, key)
+
+    def own(self, identity: Identity) -> str:
+        """The identity of the project that a folder names, whatever became of that project."""
+        if identity.key in self.elsewhere and not _is_same(self.elsewhere[identity.key], identity):
+            return _here(identity).key
+        return identity.key
 
 
 UNKNOWN = Identity("unknown", "unknown", None)
@@ -129,7 +147,7 @@ def named(conn: Connection, argument: str) -> int | None:
         return store.project_itself(conn, number=int(argument))
     keys = [argument]
     if argument.startswith(_PATHS):
-        keys.append(_identity(argument).key)
+        keys.append(on_this_machine(conn, _identity(argument)).key)
     if remote := normalise_remote(argument):
         keys.append(f"git:{remote}")
     return next((own for key in keys if (own := store.project_itself(conn, identity=key)) is not None), None)
@@ -142,7 +160,9 @@ def _identity(argument: str) -> Identity:
 def known(conn: Connection, identity: Identity) -> int | None:
     """The id of the project that a session of this identity belongs to, where something is known of it."""
     given = _given(conn, identity)
-    return store.project_id(conn, identity=identity.key) if given is None else given
+    if given is not None:
+        return given
+    return store.project_id(conn, identity=on_this_machine(conn, identity).key)
 
 
 def ensure(conn: Connection, identity: Identity) -> int:
@@ -153,14 +173,21 @@ def ensure(conn: Connection, identity: Identity) -> int:
 def place(conn: Connection, identity: Identity) -> Place:
     """Where a session of this identity belongs; its project becomes known here if it was not. Until the caller commits,
     nobody can merge or split the project, so what is stored in it meanwhile is moved with it."""
-    own = store.hold_project(conn, identity.key)
+    identity, own = _held(conn, identity)
     if own is None:
         former = _moved_from(conn, identity)
         store.insert_project(
-            conn, identity.key, identity.name, identity.path, mark=identity.mark, merged_into=former
+            conn,
+            identity.key,
+            identity.name,
+            identity.path,
+            mark=identity.mark,
+            machine=machine.here() if identity.is_place else None,
+            merged_into=former,
         )
-        own = store.hold_project(conn, identity.key)
-        assert own is not None
+        identity, own = _held(conn, identity)  # another machine's, where that was quicker
+        if own is None:
+            return place(conn, identity)
     elif identity.mark and own["mark"] != identity.mark:
         store.mark_project(conn, own["id"], identity.mark)
     # Asked only now: whoever gives the folder away holds the project.
@@ -169,9 +196,52 @@ def place(conn: Connection, identity: Identity) -> Place:
     return Place(project, None if project == own["id"] else int(own["id"]))
 
 
+def _held(conn: Connection, identity: Identity) -> tuple[Identity, dict[str, Any] | None]:
+    """The identity that a folder has on this machine, and its project, held, where there is one."""
+    own = store.hold_project(conn, identity.key)
+    if own is None or not identity.is_place or own["machine"] == machine.here():
+        return identity, own
+    if own["machine"] is None and store.claim_project(conn, own["id"], machine.here()):
+        return identity, own
+    if _is_same(own["mark"], identity):
+        return identity, own
+    identity = _here(identity)
+    return identity, store.hold_project(conn, identity.key)
+
+
+def on_this_machine(conn: Connection, identity: Identity) -> Identity:
+    """The identity as it is on this machine: a place of that name may be another's."""
+    found = store.place_of(conn, identity.key) if identity.is_place else None
+    if found is None or found["machine"] in (None, machine.here()) or _is_same(found["mark"], identity):
+        return identity
+    return _here(identity)
+
+
+def own(conn: Connection, key: str, name: str, path: str) -> int:
+    """The id of the project of a folder on this machine, whatever it was given to; made where there was none."""
+    identity, known = _held(conn, Identity(key, name, path))
+    if known is not None:
+        return int(known["id"])
+    return store.insert_project(conn, identity.key, name, path, machine=machine.here())
+
+
+def _is_same(mark: str | None, identity: Identity) -> bool:
+    """Whether a repository on another machine is the same one: its first commit was made by the same, in the same
+    second."""
+    return mark is not None and mark == identity.mark
+
+
+def _here(identity: Identity) -> Identity:
+    return replace(identity, key=f"{identity.key} on {machine.here()}")
+
+
 def groups(conn: Connection) -> Groups:
     """What holds now."""
-    return Groups(merged=store.merged_identities(conn), folders=store.given_folders(conn))
+    return Groups(
+        merged=store.merged_identities(conn),
+        folders=store.given_folders(conn, machine.here()),
+        elsewhere=store.places_elsewhere(conn, machine.here()),
+    )
 
 
 def _given(conn: Connection, identity: Identity) -> int | None:
@@ -179,16 +249,17 @@ def _given(conn: Connection, identity: Identity) -> int | None:
     if identity.folder is None:
         return None
     folder = Path(identity.folder)
-    return store.project_of_folder(conn, [str(folder), *map(str, folder.parents)])
+    return store.project_of_folder(conn, [str(folder), *map(str, folder.parents)], machine.here())
 
 
 def _moved_from(conn: Connection, identity: Identity) -> int | None:
-    """The project that this repository was before its folder was moved. A copy is another one: the first still lies
-    where it was."""
+    """The project that this repository was before its folder was moved, or is on another machine. A copy on the same
+    machine is another one: the first still lies where it was."""
     if identity.mark is None:
         return None
     found = store.marked_projects(conn, identity.mark)
-    if any(os.path.exists(row["identity"].removeprefix("dir:")) for row in found):
+    places = [row["identity"].removesuffix(f" on {machine.here()}").removeprefix("dir:") for row in found]
+    if any(os.path.exists(place) for place in places):
         return None
     now = {int(row["id"]) for row in found}
     return now.pop() if len(now) == 1 else None

@@ -34,6 +34,8 @@ class SessionRow:
     source: str | None = None
     ended_at: datetime | None = None
     end_reason: str | None = None
+    machine: str | None = None
+    """Where it ran."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,9 +105,11 @@ def project_itself(conn: Connection, *, number: int | None = None, identity: str
 
 
 def hold_project(conn: Connection, identity: str) -> dict[str, Any] | None:
-    """The `id`, `merged_into` and `mark` of a project, which nobody can merge or split before the caller commits."""
+    """The `id`, `merged_into`, `mark` and `machine` of a project, which nobody can merge or split before the caller
+    commits."""
     return conn.execute(
-        "select id, merged_into, mark from mem_projects where identity = %s for key share", (identity,)
+        "select id, merged_into, mark, machine from mem_projects where identity = %s for key share",
+        (identity,),
     ).fetchone()
 
 
@@ -116,13 +120,14 @@ def insert_project(
     path: str | None,
     *,
     mark: str | None = None,
+    machine: str | None = None,
     merged_into: int | None = None,
 ) -> int:
     """The id of the project of this identity, made where there was none."""
     row = conn.execute(
-        "insert into mem_projects (identity, name, path, mark, merged_into) values (%s, %s, %s, %s, %s)"
+        "insert into mem_projects (identity, name, path, mark, machine, merged_into) values (%s, %s, %s, %s, %s, %s)"
         " on conflict (identity) do update set identity = excluded.identity returning id",
-        (identity, name, path, mark, merged_into),
+        (identity, name, path, mark, machine, merged_into),
     ).fetchone()
     assert row is not None
     return int(row["id"])
@@ -130,6 +135,58 @@ def insert_project(
 
 def mark_project(conn: Connection, number: int, mark: str) -> None:
     conn.execute("update mem_projects set mark = %s where id = %s", (mark, number))
+
+
+def claim_project(conn: Connection, number: int, machine: str) -> bool:
+    """Make a place that is nobody's one of this machine. False: another machine was quicker."""
+    return bool(
+        conn.execute(
+            "update mem_projects set machine = %s where id = %s and machine is null", (machine, number)
+        ).rowcount
+    )
+
+
+def place_of(conn: Connection, identity: str) -> dict[str, Any] | None:
+    """The `machine` and the `mark` of a project."""
+    return conn.execute("select machine, mark from mem_projects where identity = %s", (identity,)).fetchone()
+
+
+def places_elsewhere(conn: Connection, machine: str) -> dict[str, str | None]:
+    """The identity of each project that is a place on another machine → its mark."""
+    rows = conn.execute("select identity, mark from mem_projects where machine <> %s", (machine,))
+    return {row["identity"]: row["mark"] for row in rows}
+
+
+def own_places(conn: Connection, machine: str) -> None:
+    """This machine is the only one that ever writes to the database: what it holds of places is this one's. So a backup
+    that was brought to a new machine goes on there."""
+    conn.execute(
+        "update mem_projects set machine = %s where identity ~ '^(dir|path):' and machine is distinct from %s",
+        (machine, machine),
+    )
+    conn.execute(
+        "update mem_transcripts t set machine = %(here)s where machine = '' and not exists"
+        " (select from mem_transcripts where path = t.path and machine = %(here)s)",
+        {"here": machine},
+    )
+
+
+def heard(conn: Connection, machine: str, version: str) -> None:
+    """The service of this machine is up."""
+    conn.execute(
+        "insert into mem_machines (id, version) values (%s, %s)"
+        " on conflict (id) do update set version = excluded.version, heard_at = clock_timestamp()",
+        (machine, version),
+    )
+
+
+def machines(conn: Connection) -> list[dict[str, Any]]:
+    """Every machine whose service was ever up, the one that was heard last first: `id`, `version`, `heard_at`, and
+    `silent_s`, by the database's clock."""
+    return conn.execute(
+        "select id, version, heard_at, extract(epoch from clock_timestamp() - heard_at)::float8 as silent_s"
+        " from mem_machines order by heard_at desc"
+    ).fetchall()
 
 
 def marked_projects(conn: Connection, mark: str) -> list[dict[str, Any]]:
@@ -140,13 +197,13 @@ def marked_projects(conn: Connection, mark: str) -> list[dict[str, Any]]:
     ).fetchall()
 
 
-def project_of_folder(conn: Connection, folders: Sequence[str]) -> int | None:
-    """The project that a person gave the innermost of these folders to, if any."""
+def project_of_folder(conn: Connection, folders: Sequence[str], machine: str) -> int | None:
+    """The project that a person gave the innermost of these folders to, on this machine, if any."""
     row = conn.execute(
         "select coalesce(p.merged_into, p.id) as id from mem_project_folders f"
         " join mem_projects p on p.id = f.project_id"
-        " where f.path = any(%s) order by length(f.path) desc limit 1",
-        (list(folders),),
+        " where f.path = any(%s) and f.machine in ('', %s) order by length(f.path) desc, f.machine desc limit 1",
+        (list(folders), machine),
     ).fetchone()
     return int(row["id"]) if row else None
 
@@ -159,11 +216,13 @@ def merged_identities(conn: Connection) -> dict[str, str]:
     return {row["identity"]: row["target"] for row in rows}
 
 
-def given_folders(conn: Connection) -> dict[str, str]:
-    """Each folder that a person gave to a project → that project's identity."""
+def given_folders(conn: Connection, machine: str) -> dict[str, str]:
+    """Each folder that a person gave to a project, on this machine → that project's identity."""
     rows = conn.execute(
         "select f.path, coalesce(t.identity, p.identity) as target from mem_project_folders f"
         " join mem_projects p on p.id = f.project_id left join mem_projects t on t.id = p.merged_into"
+        " where f.machine in ('', %s) order by f.machine",
+        (machine,),
     )
     return {row["path"]: row["target"] for row in rows}
 
@@ -225,12 +284,12 @@ def separate_project(conn: Connection, number: int) -> None:
     conn.execute("update mem_projects set merged_into = null where id = %s", (number,))
 
 
-def give_folder(conn: Connection, path: str, project: int) -> None:
-    """From now on what happens in this folder, and below, is that project's."""
+def give_folder(conn: Connection, path: str, machine: str, project: int) -> None:
+    """From now on what happens in this folder of this machine, and below, is that project's."""
     conn.execute(
-        "insert into mem_project_folders (path, project_id) values (%s, %s)"
-        " on conflict (path) do update set project_id = excluded.project_id",
-        (path, project),
+        "insert into mem_project_folders (path, machine, project_id) values (%s, %s, %s)"
+        " on conflict (path, machine) do update set project_id = excluded.project_id",
+        (path, machine, project),
     )
 
 
@@ -302,10 +361,10 @@ def save_sessions(conn: Connection, rows: Sequence[SessionRow]) -> int:
         said = conn.execute(
             """
             insert into mem_sessions as s (id, project_id, origin_id, agent, agent_version, model, git_branch, cwd,
-                transcript_path, source, started_at, last_event_at, ended_at, end_reason)
+                transcript_path, source, started_at, last_event_at, ended_at, end_reason, machine)
             values (%(id)s, %(project_id)s, %(origin_id)s, %(agent)s, %(agent_version)s, %(model)s, %(git_branch)s,
                 %(cwd)s, %(transcript_path)s, %(source)s, %(started_at)s, %(last_event_at)s, %(ended_at)s,
-                %(end_reason)s)
+                %(end_reason)s, %(machine)s)
             on conflict (id) do update set
                 agent_version = coalesce(excluded.agent_version, s.agent_version),
                 model = coalesce(excluded.model, s.model),
@@ -528,25 +587,27 @@ def announce(conn: Connection, announcements: Sequence[str]) -> None:
         )
 
 
-def transcript_offset(conn: Connection, path: str) -> int:
-    row = conn.execute("select bytes_read from mem_transcripts where path = %s", (path,)).fetchone()
+def transcript_offset(conn: Connection, path: str, machine: str) -> int:
+    row = conn.execute(
+        "select bytes_read from mem_transcripts where path = %s and machine = %s", (path, machine)
+    ).fetchone()
     return int(row["bytes_read"]) if row else 0
 
 
-def save_transcript_offset(conn: Connection, path: str, agent: str, bytes_read: int) -> None:
+def save_transcript_offset(conn: Connection, path: str, machine: str, agent: str, bytes_read: int) -> None:
     conn.execute(
-        "insert into mem_transcripts (path, agent, bytes_read) values (%s, %s, %s)"
-        " on conflict (path) do update set bytes_read = excluded.bytes_read, read_at = now()",
-        (path, agent, bytes_read),
+        "insert into mem_transcripts (path, machine, agent, bytes_read) values (%s, %s, %s, %s)"
+        " on conflict (path, machine) do update set bytes_read = excluded.bytes_read, read_at = now()",
+        (path, machine, agent, bytes_read),
     )
 
 
-def recent_transcripts(conn: Connection, *, days: int) -> list[str]:
-    """The session files of the sessions that something happened in during the last days."""
+def recent_transcripts(conn: Connection, machine: str, *, days: int) -> list[str]:
+    """The session files, on this machine, of the sessions that something happened in during the last days."""
     rows = conn.execute(
         "select distinct transcript_path from mem_sessions where transcript_path is not null"
-        " and last_event_at > now() - make_interval(days => %s)",
-        (days,),
+        " and last_event_at > now() - make_interval(days => %s) and coalesce(machine, %s) = %s",
+        (days, machine, machine),
     )
     return [row["transcript_path"] for row in rows]
 

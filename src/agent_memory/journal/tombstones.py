@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agent_memory.database import Connection
+from agent_memory.database import Connection, migrate
 
 _LOCK = 0x6D656D5D
 _UNIQUE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Za-z]+_\w{20,}")
@@ -39,14 +39,18 @@ class Key:
 
 
 def share(conn: Connection) -> None:
-    """Keep forgetting away until the transaction ends: whoever writes what may be forgotten begins with it. It waits
-    for a forgetting that is under way, whose tombstones are seen then."""
-    conn.execute("select pg_advisory_xact_lock_shared(%s)", (_LOCK,))
+    """Keep forgetting and migrating away until the transaction ends: whoever writes what may be forgotten begins with
+    it. It waits for a forgetting that is under way, whose tombstones are seen then. Raises NewerSchemaError."""
+    conn.execute(
+        "select pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock_shared(%s)", (migrate.LOCK, _LOCK)
+    )
+    migrate.refuse_newer(conn)
 
 
 def own(conn: Connection) -> None:
-    """Keep all others who write away until the transaction ends."""
-    conn.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+    """Keep all others who write away until the transaction ends. Raises NewerSchemaError."""
+    conn.execute("select pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock(%s)", (migrate.LOCK, _LOCK))
+    migrate.refuse_newer(conn)
 
 
 def secret(conn: Connection, *, even_if_unused: bool = False) -> bytes | None:
@@ -139,6 +143,13 @@ def listed(conn: Connection, *, limit: int) -> list[dict[str, Any]]:
 def lift(conn: Connection, number: int) -> bool:
     """Remove a tombstone: what it kept out may come in again, as far as it is still somewhere. False: there is none."""
     return bool(conn.execute("delete from mem_tombstones where id = %s", (number,)).rowcount)
+
+
+def latest(conn: Connection) -> int:
+    """The number of the last one that was laid; 0: there is none."""
+    row = conn.execute("select coalesce(max(id), 0) as id from mem_tombstones").fetchone()
+    assert row is not None
+    return int(row["id"])
 
 
 def unclean(conn: Connection) -> list[int]:

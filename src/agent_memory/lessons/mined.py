@@ -6,6 +6,9 @@ from datetime import timedelta
 
 from agent_memory.database import Connection
 
+LEASE_S = 600.0
+"""Far more than one project takes, after each of which the lease is taken again."""
+
 
 def widen(conn: Connection, number: int, rule: str) -> None:
     """Make a project's candidate one for every project."""
@@ -57,9 +60,27 @@ def latest_call(conn: Connection) -> int:
     return int(row["latest"])
 
 
+def lease(conn: Connection, *, again: bool = False) -> bool:
+    """Be the one who mines, for `LEASE_S` from now; `again`: go on being it. False: another machine is at it."""
+    return bool(
+        conn.execute(
+            "update mem_mining set leased_until = clock_timestamp() + make_interval(secs => %s)"
+            " where %s or leased_until is null or leased_until < clock_timestamp()",
+            (LEASE_S, again),
+        ).rowcount
+    )
+
+
+def release(conn: Connection) -> None:
+    conn.execute("update mem_mining set leased_until = null")
+
+
 def set_mined(conn: Connection, mined_to: int) -> None:
     """All calls up to this one were mined, just now."""
-    conn.execute("update mem_mining set mined_to = %s, mined_at = now()", (mined_to,))
+    conn.execute(
+        "update mem_mining set mined_to = greatest(mined_to, %s), mined_at = now(), leased_until = null",
+        (mined_to,),
+    )
 
 
 def waiting(conn: Connection) -> int:

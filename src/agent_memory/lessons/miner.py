@@ -29,13 +29,20 @@ def due(conn: Connection) -> list[int]:
 
 
 def run(conn: Connection, config: Settings) -> int:
-    """Mine every project that is due, each in a transaction of its own. How many new candidates there are."""
-    until = mined.latest_call(conn)
-    projects = due(conn)
-    conn.commit()
+    """Mine every project that is due, each in a transaction of its own. How many new candidates there are; 0, too,
+    while another machine mines."""
+    with conn.transaction():
+        if not mined.lease(conn):
+            return 0
+        until = mined.latest_call(conn)
+        projects = due(conn)
+        if not projects:
+            mined.release(conn)
+            return 0
     made = 0
     for project_id in projects:
         with conn.transaction():
+            mined.lease(conn, again=True)
             report = proposing.propose(conn, config, [project_id])
         made += len(report.made)
         log.info(

@@ -44,7 +44,8 @@ def fold(conn: Connection) -> int | None:
     if row is None:
         return None
     project = int(row["project_id"])
-    _lock(conn, project)
+    if not _locked(conn, project):
+        return None  # another machine's worker is at it
     chunks = [
         row["chunk_id"]
         for row in conn.execute(
@@ -52,14 +53,17 @@ def fold(conn: Connection) -> int | None:
             (project, FULL),
         )
     ]
+    if len(chunks) < WAITING:
+        return None  # it was at it until just now
     _write(conn, project, chunks)
     conn.execute("delete from mem_word_queue where chunk_id = any(%s)", (chunks,))
     return project
 
 
 def merge(conn: Connection, project: int) -> bool:
-    """Make one segment of several, where a project has too many. False: it has not."""
-    _lock(conn, project)
+    """Make one segment of several, where a project has too many. False: it has not, or another worker is at it."""
+    if not _locked(conn, project):
+        return False
     segments = [
         Segment(row["id"], row["chunks"])
         for row in conn.execute(
@@ -85,7 +89,10 @@ def purge(conn: Connection, *, project: int | None = None) -> bool:
         if row is None:
             return False
         project = int(row["project_id"])
-    _lock(conn, project)
+        if not _locked(conn, project):
+            return False
+    else:
+        _lock(conn, project)
     gone = [
         row["chunk_id"]
         for row in conn.execute("select chunk_id from mem_word_gone where project_id = %s", (project,))
@@ -135,6 +142,14 @@ def too_small(segments: Sequence[Segment]) -> Sequence[Segment]:
 
 def _lock(conn: Connection, project: int) -> None:
     conn.execute("select pg_advisory_xact_lock(%s, %s::integer)", (_LOCK, project))
+
+
+def _locked(conn: Connection, project: int) -> bool:
+    """Like `_lock`, where nobody holds it; False where somebody does."""
+    row = conn.execute(
+        "select pg_try_advisory_xact_lock(%s, %s::integer) as mine", (_LOCK, project)
+    ).fetchone()
+    return row is not None and bool(row["mine"])
 
 
 def _write(conn: Connection, project: int, chunks: Sequence[int]) -> None:

@@ -22,6 +22,7 @@ import psycopg
 
 from agent_memory import settings
 from agent_memory.database import Connection, server
+from agent_memory.database.migrate import NewerSchemaError
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import store as journal
 from agent_memory.journal import tombstones
@@ -64,6 +65,8 @@ def build_due(conn: Connection) -> int:
             with conn.transaction():
                 build_turn(conn, row.session_id, row.prompt_id)
                 queue.done(conn, [row])
+        except NewerSchemaError:
+            raise  # the turn is a newer worker's to build
         except Exception as error:
             if conn.closed:  # the database went away: the leases run out by themselves
                 raise
@@ -261,7 +264,7 @@ def _keep_building(conninfo: str, stop: _Stop) -> None:
                 while not stop.wanted.is_set():
                     _build_and_rest(conn, listening, stop)
         except (psycopg.Error, AgentMemoryError) as error:
-            log.warning("the database is away (%s); trying again in %.0f s", error, wait)
+            log.warning("nothing is built for now (%s); trying again in %.0f s", error, wait)
             stop.wanted.wait(wait)
             wait = min(2 * wait, RETRY_MOST_S)
 

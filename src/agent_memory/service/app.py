@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent_memory import __version__
 from agent_memory.access import audit
+from agent_memory.database.migrate import NewerSchemaError
 from agent_memory.errors import AgentMemoryError
 from agent_memory.service import auth, web
 from agent_memory.service.limits import Limits, TooManyRequests
@@ -61,6 +62,8 @@ def create(state: State) -> FastAPI:
             who = door if door == "socket" else caller.name
             limits.count(who, door=door, writes=auth.kind(request) != "read")
             auth.allow(caller, request)
+            if (newer := state.notes.get("newer")) and _changes_something(request):
+                raise NewerSchemaError(newer)
         except TooManyRequests as error:
             refused = problem(request, error.status, error.problem, error.remedy)
             refused.headers["Retry-After"] = str(error.seconds)
@@ -76,6 +79,8 @@ def create(state: State) -> FastAPI:
         kind, caller = auth.kind(request), request.state.caller
         if request.url.path == "/api/hook" or not audit.wanted(state.settings, kind, status):
             return  # a hook's question changes nothing
+        if "newer" in state.notes:
+            return  # nothing of ours may fit into the tables
         action = f"{request.method} {request.url.path[:LONGEST_PATH]}"
         try:
             with state.pool.connection() as conn, conn.transaction():
@@ -170,6 +175,10 @@ def create(state: State) -> FastAPI:
         return database_is_away(request, error)
 
     return app
+
+
+def _changes_something(request: Request) -> bool:
+    return auth.kind(request) != "read" and request.url.path != "/api/hook"
 
 
 def database_is_away(request: Request, error: Exception) -> Response:

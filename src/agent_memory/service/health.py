@@ -28,6 +28,10 @@ def report(state: State) -> dict[str, Any]:
     try:
         with state.pool.connection(timeout=2) as conn:
             own |= look.at_database(conn)
+            if own["newer_migration"]:
+                state.notes["newer"] = own["newer_migration"]
+            else:
+                state.notes.pop("newer", None)
             kept = retention.report(conn, state.settings)
             learnt = lessons.by_status(conn)
         own["threads"] = tuple(name for name in THREADS if name in state.notes)

@@ -30,13 +30,14 @@ import uvicorn
 import watchfiles
 from psycopg_pool import ConnectionPool
 
-from agent_memory import paths, settings
+from agent_memory import __version__, machine, paths, settings
 from agent_memory.access import audit
 from agent_memory.agents.claude_code import plugin
 from agent_memory.capture import heard, reconcile, spool
 from agent_memory.capture.drain import drain
 from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
+from agent_memory.journal import store as journal
 from agent_memory.journal.event import Event
 from agent_memory.lessons import ledger
 from agent_memory.service import app, asks, context, health, lessons, mining, sockets, upkeep
@@ -84,6 +85,8 @@ def serve(*, adopt: bool) -> None:
         with server.connect(conninfo) as conn:
             _warn_of_trust(conn, config)
             migrate.migrate(conn)
+            if server.is_embedded(conninfo):
+                journal.own_places(conn, machine.here())
         settings.owner_token(config)
         with sockets.tcp(config) as tcp, sockets.unix() as unix, server.open_pool(conninfo, size=8) as pool:
             state = State(config, pool)
@@ -394,13 +397,15 @@ def _watch_over_worker(state: State, conninfo: str, stopping: threading.Event) -
 
 
 def _keep_notice(state: State, stopping: threading.Event) -> None:
-    """Keep the line that the next session's start shows, while something is wrong (promise 8)."""
+    """Keep the line that the next session's start shows, while something is wrong (promise 8), and tell the other
+    machines that this one is up."""
     notice = paths.notice()
     looked = -LISTEN_EVERY
     while not stopping.is_set():
         if time.monotonic() - looked >= LISTEN_EVERY and not spool.backlog().pending:
             state.notes["deaf"], looked = heard.deaf(), time.monotonic()
         try:
+            _tell_machines(state)
             wrong = health.report(state)["problems"]
         except Exception as error:
             log.exception("cannot tell the service's health")
@@ -414,6 +419,15 @@ def _keep_notice(state: State, stopping: threading.Event) -> None:
             notice.unlink(missing_ok=True)
         stopping.wait(NOTICE_EVERY)
     notice.unlink(missing_ok=True)
+
+
+def _tell_machines(state: State) -> None:
+    with (
+        contextlib.suppress(psycopg.Error, psycopg_pool.PoolTimeout),
+        state.pool.connection(timeout=2) as conn,
+    ):
+        if "newer" not in state.notes:
+            journal.heard(conn, machine.here(), __version__)
 
 
 def _keep_audit_short(state: State, stopping: threading.Event) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import AliasChoices, AwareDatetime, BaseModel, Field, model_validator
 
-from agent_memory import regroup
+from agent_memory import machine, regroup
 from agent_memory.access import audit, tokens
 from agent_memory.database.backup import archive, make, restore
 from agent_memory.journal import store
@@ -55,6 +55,12 @@ def audit_log(
     """Who changed what, the newest first."""
     rows = audit.read(conn, before=cursor, limit=limit)
     return {"items": rows, "next_cursor": rows[-1]["id"] if len(rows) == limit else None}
+
+
+@router.get("/machines")
+def list_machines(conn: Database) -> dict[str, Any]:
+    """The machines that share this database, the one that was heard last first. `here` is this one."""
+    return {"items": store.machines(conn), "here": machine.here(), "next_cursor": None}
 
 
 @router.get("/backups")
