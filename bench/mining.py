@@ -28,7 +28,7 @@ from rich.console import Console
 from agent_memory import settings
 from agent_memory.capture import backfill
 from agent_memory.database import Connection, migrate, server
-from agent_memory.journal import projects
+from agent_memory.journal import projects, store
 from agent_memory.journal.event import Event, Prompt, ToolCall
 from agent_memory.journal.ingest import ingest
 from agent_memory.lessons import moment, proposing, sessions, wording
@@ -263,11 +263,11 @@ def _together(conn: Connection, folder: Path) -> None:
         if file.is_relative_to(folder):
             groups[file.relative_to(folder).parts[0]].add(row["id"])
     for together in groups.values():
-        conn.execute(
-            "update mem_sessions set project_id = (select min(project_id) from mem_sessions where id = any(%s))"
-            " where id = any(%s)",
-            (list(together), list(together)),
-        )
+        lowest = conn.execute(
+            "select min(project_id) as id from mem_sessions where id = any(%s)", (list(together),)
+        ).fetchone()
+        assert lowest is not None
+        store.move_sessions(conn, list(together), lowest["id"])
 
 
 def _of(share: float | None) -> str:

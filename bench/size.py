@@ -14,6 +14,7 @@ characters, 20 months. What its turns become is written as the worker would, wit
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import statistics
@@ -121,7 +122,8 @@ def write(conn: Connection, first: int, last: int, whole: int) -> None:
         select 'size-' || number, 1 + least(%(projects)s - 1, floor(power(%(projects)s + 1, random()) - 1))::int,
             'claude', '/home/dev/p', at, at + interval '2 hours', at + interval '2 hours'
         from generate_series(%(first)s / %(per)s, (%(last)s - 1) / %(per)s) number,
-            lateral (select %(now)s::timestamptz - make_interval(days => %(days)s) * (1 - number::float8 * %(per)s / %(whole)s) - interval '3 hours' as at) t
+            lateral (select %(now)s::timestamptz - interval '3 hours'
+                - make_interval(days => %(days)s) * (1 - number::float8 * %(per)s / %(whole)s) as at) t
         on conflict do nothing
         """,
         _values(first, last, whole),
@@ -151,7 +153,7 @@ def write(conn: Connection, first: int, last: int, whole: int) -> None:
             s.started_at + (c %% %(per)s) * interval '25 s'{values}
         from generate_series(%(first)s, %(last)s - 1) c
         join mem_sessions s on s.id = 'size-' || c / %(per)s
-        join texts t on t.n = (c * 7919) %% 2000 order by c
+        join texts t on t.n = (c::bigint * 7919) %% 2000 order by c
         """.format(
             columns=", project_id" if has_project(conn) else "",
             values=", s.project_id" if has_project(conn) else "",
@@ -164,7 +166,7 @@ def write(conn: Connection, first: int, last: int, whole: int) -> None:
         select s.id, 'p' || (c %% %(per)s) / %(turn)s, 'message', md5('m' || c), left(t.text, 600),
             sha256(c::text::bytea), s.started_at + (c %% %(per)s) * interval '25 s'
         from generate_series(%(first)s, %(last)s - 1, 4) c
-        join mem_sessions s on s.id = 'size-' || c / %(per)s join texts t on t.n = (c * 31) %% 2000
+        join mem_sessions s on s.id = 'size-' || c / %(per)s join texts t on t.n = (c::bigint * 31) %% 2000
         """,
         _values(first, last, whole),
     )
@@ -346,11 +348,16 @@ def rare(conn: Connection, conninfo: str) -> Table:
     once("retention of the oldest month", lambda: retention.run(conn, config).counts.get("mem_tool_calls"))
     conn.autocommit = True
     for table_name in ("mem_tool_calls", "mem_user_prompts", "mem_observations"):
-        once(f"vacuum {table_name} after it", lambda name=table_name: conn.execute(f"vacuum {name}") and "")
+        once(f"vacuum {table_name} after it", functools.partial(vacuum, conn, table_name))
     conn.autocommit = False
     paths.make_private(paths.backups())
     once("backup", lambda: f"{make.backup(conninfo, 'manual').size / 1e9:.1f} GB")
     return table
+
+
+def vacuum(conn: Connection, table: str) -> str:
+    conn.execute(f"vacuum {table}".encode())
+    return ""
 
 
 def forgotten(conn: Connection, **wanted: Any) -> str:

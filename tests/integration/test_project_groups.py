@@ -376,7 +376,7 @@ def test_every_table_that_names_a_project_is_known_to_regrouping(conn: Connectio
         " and table_schema = 'public' order by table_name"
     )
     assert {row["table_name"] for row in rows} == {
-        "mem_sessions", "mem_observations", "mem_observation_chunks", "mem_chunk_vectors",
+        "mem_sessions", "mem_tool_calls", "mem_observations", "mem_observation_chunks", "mem_chunk_vectors",
         "mem_lessons", "mem_lesson_events", "mem_api_tokens", "mem_project_folders",
         "mem_word_segments", "mem_word_queue", "mem_word_gone",  # follow the chunks, which are new ones
         "mem_tombstone_keys",

@@ -91,6 +91,7 @@ def test_the_oldest_go_while_a_project_is_too_large_and_todays_never_do(conn: Co
     session(conn, "elsewhere", days=40, cwd="/home/dev/blog")
     retention.change(conn, Policy(project_id=projects.ensure_argument(conn, SHOP), megabytes=1))
     (due,) = retention.plan(conn, settings.load())
+    assert due.kept_bytes is not None
     size = due.bytes + due.kept_bytes
     assert size > 1 << 20
     assert due.sessions[0] == "first"

@@ -142,9 +142,10 @@ def _print_plan(due: Sequence[Due]) -> None:
         typer.echo("Nothing would go.")
     for one in due:
         notes = f" and {len(one.notes):,} notes" if one.notes else ""
+        stay = "" if one.kept_bytes is None else f"; {_size(one.kept_bytes)} stay"
         typer.echo(
             f"{one.project} (#{one.project_id}): {len(one.sessions):,} sessions{notes}, {one.rows:,} rows,"
-            f" {_size(one.bytes)} would go; {_size(one.kept_bytes)} stay."
+            f" {_size(one.bytes)} would go{stay}."
         )
 
 

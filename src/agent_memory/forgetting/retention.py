@@ -23,6 +23,8 @@ UNTOUCHED = timedelta(days=1)
 """A session of which something happened within this time never goes."""
 DAILY = timedelta(hours=24)
 MEGABYTE = 1 << 20
+PORTION = 200
+"""Sessions that go at once: some seconds, in which what agents do waits in the spool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,8 @@ class Due:
     notes: Sequence[int]
     rows: int
     bytes: int
-    kept_bytes: int
-    """What its other sessions take."""
+    kept_bytes: int | None
+    """What its other sessions take. None: nobody looked, as only their age counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,8 @@ def plan(conn: Connection, settings: Settings) -> list[Due]:
 def _due(conn: Connection, project: dict[str, Any], policy: Policy) -> Due | None:
     now = datetime.now(UTC)
     oldest = now - timedelta(days=policy.days) if policy.days else None
-    sizes = store.session_sizes(conn, project["id"])
+    # Where nothing bounds the size, only what is old is looked at: its size takes reading it.
+    sizes = store.session_sizes(conn, project["id"], before=None if policy.megabytes else oldest)
     left = sum(row["bytes"] for row in sizes)
     limit = policy.megabytes * MEGABYTE if policy.megabytes else None
     gone = []
@@ -114,31 +117,53 @@ def _due(conn: Connection, project: dict[str, Any], policy: Policy) -> Due | Non
         notes=notes,
         rows=sum(row["rows"] for row in gone) + len(notes),
         bytes=sum(row["bytes"] for row in gone),
-        kept_bytes=left,
+        kept_bytes=left if policy.megabytes else None,
     )
 
 
 def run(conn: Connection, settings: Settings) -> Run:
     """Let go of what is due, and remember what was done. The caller commits."""
     tombstones.own(conn)  # a worker that is at one of these turns would write it again
+    found = plan(conn, settings)
     counts: Counter[str] = Counter()
-    bytes_ = 0
-    for due in plan(conn, settings):
-        counts += Counter(store.retire(conn, due.sessions))
-        counts += Counter(store.delete_observations(conn, due.notes))
-        counts["mem_sessions"] += len(due.sessions)
-        bytes_ += due.bytes
-    done = Run(counts={table: n for table, n in sorted(counts.items()) if n}, bytes=bytes_)
-    store.save_run(conn, done.counts, done.bytes)
-    return done
+    for due in found:
+        counts += _let_go(conn, due.sessions, due.notes)
+    return _done(conn, counts, found)
 
 
 def run_if_due(conn: Connection, settings: Settings) -> Run | None:
-    """Like `run`, once a day, whichever machine comes first. None: it is not due. The caller commits."""
+    """Like `run`, once a day, whichever machine comes first. None: it is not due, or another machine has done it.
+
+    It commits after every PORTION of sessions: nobody can write meanwhile, and the first time it may be years that go.
+    """
     if not is_due(conn, settings):
         return None
-    tombstones.own(conn)
-    return run(conn, settings) if is_due(conn, settings) else None
+    found = plan(conn, settings)
+    untouched = datetime.now(UTC) - UNTOUCHED
+    counts: Counter[str] = Counter()
+    for due in found:
+        for start in range(0, max(1, len(due.sessions)), PORTION):
+            conn.commit()
+            tombstones.own(conn)
+            if not is_due(conn, settings):
+                return None
+            sessions = store.quiet_since(conn, due.sessions[start : start + PORTION], untouched)
+            counts += _let_go(conn, sessions, due.notes if start == 0 else ())
+    return _done(conn, counts, found)
+
+
+def _let_go(conn: Connection, sessions: Sequence[str], notes: Sequence[int]) -> Counter[str]:
+    counts = Counter(store.retire(conn, sessions)) + Counter(store.delete_observations(conn, notes))
+    counts["mem_sessions"] += len(sessions)
+    return counts
+
+
+def _done(conn: Connection, counts: Counter[str], found: Sequence[Due]) -> Run:
+    done = Run(
+        counts={table: n for table, n in sorted(counts.items()) if n}, bytes=sum(due.bytes for due in found)
+    )
+    store.save_run(conn, done.counts, done.bytes)
+    return done
 
 
 def is_due(conn: Connection, settings: Settings) -> bool:

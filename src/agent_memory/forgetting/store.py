@@ -20,6 +20,8 @@ _CHOICES: dict[str, str] = {
         and (t.session_id, {turn}) in (select * from unnest(%(sessions)s::text[], %(prompts)s::text[]))""",
     "period": """(%(since)s::timestamptz is null or t.occurred_at >= %(since)s)
         and (%(until)s::timestamptz is null or t.occurred_at < %(until)s)
+        and (%(since)s::timestamptz is null or s.last_event_at >= %(since)s)
+        and (%(until)s::timestamptz is null or s.started_at < %(until)s)
         and (%(project)s::bigint is null or s.project_id = %(project)s)""",
     "all": "(%(project)s::bigint is null or s.project_id = %(project)s)",
 }
@@ -404,31 +406,47 @@ def projects(conn: Connection) -> list[dict[str, Any]]:
     return conn.execute("select id, name from mem_projects order by id").fetchall()
 
 
-def session_sizes(conn: Connection, project_id: int) -> list[dict[str, Any]]:
-    """id, last_event_at, rows and bytes of each of a project's sessions that has rows, the oldest first. Bytes are
-    those of the texts as they are stored, with what was made of them."""
+def session_sizes(
+    conn: Connection, project_id: int, *, before: datetime | None = None
+) -> list[dict[str, Any]]:
+    """id, last_event_at, rows and bytes of each of a project's sessions that has rows, the oldest first; with `before`
+    only of those in which nothing happened since. Bytes are those of the texts as they are stored, with what was made
+    of them."""
     return conn.execute(
         """
-        select s.id, s.last_event_at, sum(part.rows)::bigint as rows, sum(part.bytes)::bigint as bytes
-        from mem_sessions s join (
-            select session_id, count(*) as rows, sum(100 + pg_column_size(text)) as bytes
-            from mem_user_prompts group by session_id
-            union all select session_id, count(*), sum(150 + coalesce(pg_column_size(tool_input), 0)
-                + coalesce(pg_column_size(output), 0) + coalesce(pg_column_size(error), 0))
-            from mem_tool_calls group by session_id
-            union all select session_id, count(*), sum(100 + pg_column_size(text))
-            from mem_assistant_messages group by session_id
-            union all select o.session_id, count(distinct o.id), sum(100 + coalesce(pg_column_size(c.text), 0)
-                + coalesce(pg_column_size(c.tsv), 0) + coalesce(pg_column_size(v.embedding), 0))
-            from mem_observations o left join mem_observation_chunks c on c.observation_id = o.id
-            left join mem_chunk_vectors v on v.chunk_id = c.id
-            where o.project_id = %(project)s and o.kind in ('turn', 'summary') and o.session_id is not null
-            group by o.session_id
-        ) part on part.session_id = s.id
-        where s.project_id = %(project)s group by s.id order by s.last_event_at
+        with mine as materialized (
+            select id, last_event_at from mem_sessions where project_id = %(project)s
+                and (%(before)s::timestamptz is null or last_event_at < %(before)s)
+                and (retired_until is null or last_event_at > retired_until)
+        )
+        select mine.id, mine.last_event_at, size.rows::bigint, size.bytes::bigint from mine cross join lateral (
+            select sum(rows) as rows, sum(bytes) as bytes from (
+                select count(*) as rows, sum(100 + pg_column_size(text)) as bytes
+                from mem_user_prompts where session_id = mine.id
+                union all select count(*), sum(150 + coalesce(pg_column_size(tool_input), 0)
+                    + coalesce(pg_column_size(output), 0) + coalesce(pg_column_size(error), 0))
+                from mem_tool_calls where session_id = mine.id
+                union all select count(*), sum(100 + pg_column_size(text))
+                from mem_assistant_messages where session_id = mine.id
+                union all select count(distinct o.id), sum(100 + coalesce(pg_column_size(c.text), 0)
+                    + coalesce(pg_column_size(c.tsv), 0) + coalesce(pg_column_size(v.embedding), 0))
+                from mem_observations o left join mem_observation_chunks c on c.observation_id = o.id
+                left join mem_chunk_vectors v on v.chunk_id = c.id
+                where o.session_id = mine.id and o.project_id = %(project)s and o.kind in ('turn', 'summary')
+            ) part
+        ) size where size.rows > 0 order by mine.last_event_at
         """,
-        {"project": project_id},
+        {"project": project_id, "before": before},
     ).fetchall()
+
+
+def quiet_since(conn: Connection, sessions: Sequence[str], at: datetime) -> list[str]:
+    """Those of these sessions in which nothing happened since."""
+    rows = conn.execute(
+        "select id from mem_sessions where id = any(%s) and last_event_at < %s order by last_event_at",
+        (list(sessions), at),
+    )
+    return [row["id"] for row in rows]
 
 
 def notes_before(conn: Connection, project_id: int, at: datetime) -> list[int]:

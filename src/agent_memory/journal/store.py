@@ -7,12 +7,12 @@ writers of one session apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agent_memory.database import Connection
+from agent_memory.database import Connection, count
 from agent_memory.journal.event import HOOK_ID
 
 
@@ -303,11 +303,17 @@ def sessions_of(conn: Connection, project: int) -> list[dict[str, Any]]:
 
 def move_sessions(conn: Connection, sessions: Sequence[str], target: int) -> int:
     """Give sessions to another project. How many were not there before."""
+    values = {"ids": list(sessions), "target": target}
+    conn.execute(
+        "update mem_tool_calls set project_id = %(target)s"
+        " where session_id = any(%(ids)s) and project_id <> %(target)s",
+        values,
+    )
     return conn.execute(
         "update mem_sessions set project_id = %(target)s,"
         " origin_id = nullif(coalesce(origin_id, project_id), %(target)s)"
         " where id = any(%(ids)s) and project_id <> %(target)s",
-        {"ids": list(sessions), "target": target},
+        values,
     ).rowcount
 
 
@@ -463,15 +469,17 @@ def rename_call(conn: Connection, session_id: str, tool_use_id: str, own: str) -
 
 
 def save_calls(conn: Connection, rows: Sequence[CallRow]) -> int:
-    """Upsert, at most one row a key. The end of a call fills what its beginning left open. How many were new."""
+    """Upsert, at most one row a key, into sessions that are saved. The end of a call fills what its beginning left
+    open. How many were new."""
     if not rows:
         return 0
     said = conn.execute(
         """
         insert into mem_tool_calls as t (session_id, tool_use_id, prompt_id, agent_id, agent_type, tool_name,
-            tool_input, output, output_chars, success, error, duration_ms, occurred_at)
-        select * from unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::jsonb[],
-            %b::text[], %b::bigint[], %b::boolean[], %b::text[], %b::bigint[], %b::timestamptz[])
+            tool_input, output, output_chars, success, error, duration_ms, occurred_at, project_id)
+        select told.*, (select project_id from mem_sessions where id = told.session_id) from unnest(
+            %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::jsonb[], %b::text[],
+            %b::bigint[], %b::boolean[], %b::text[], %b::bigint[], %b::timestamptz[]) as told (session_id)
         on conflict (session_id, tool_use_id) do update set
             prompt_id = coalesce(t.prompt_id, excluded.prompt_id),
             agent_id = coalesce(t.agent_id, excluded.agent_id),
@@ -630,16 +638,21 @@ def prompts(
 ) -> list[dict[str, Any]]:
     """Newest first. `after` is the last row's `cursor`."""
     at, _, last = (after or "").partition("~")
+    asked = {
+        "p.session_id = %(session_id)s": session_id,
+        "s.project_id = %(project_id)s": project_id,
+        # The first half is for the index.
+        "p.occurred_at <= %(at)s and (p.occurred_at, p.session_id || '/' || p.id) < (%(at)s::timestamptz, %(last)s)": (
+            at or None
+        ),
+    }
     return conn.execute(
-        """
+        f"""
         select p.id, p.id as prompt_id, p.session_id, s.project_id, p.kind, p.agent_id, p.text, p.occurred_at,
             p.ended_at, p.end_error, p.occurred_at::text || '~' || p.session_id || '/' || p.id as cursor
-        from mem_user_prompts p join mem_sessions s on s.id = p.session_id
-        where (%(session_id)s::text is null or p.session_id = %(session_id)s)
-            and (%(project_id)s::bigint is null or s.project_id = %(project_id)s)
-            and (%(at)s = '' or (p.occurred_at, p.session_id || '/' || p.id) < (%(at)s::timestamptz, %(last)s))
+        from mem_user_prompts p join mem_sessions s on s.id = p.session_id where {_given(asked)}
         order by p.occurred_at desc, p.session_id || '/' || p.id desc limit %(limit)s
-        """,
+        """.encode(),
         {"session_id": session_id, "project_id": project_id, "at": at, "last": last, "limit": limit},
     ).fetchall()
 
@@ -654,30 +667,36 @@ def tool_calls(
     limit: int,
 ) -> list[dict[str, Any]]:
     """Newest first. `before` is the last row's id."""
+    asked = {
+        "session_id = %(session_id)s": session_id,
+        "project_id = %(project_id)s": project_id,
+        "tool_name = %(tool)s": tool,
+        "id < %(before)s": before,
+    }
     return conn.execute(
-        """
-        select t.id, t.session_id, s.project_id, t.tool_use_id, t.tool_name, t.tool_input, t.output, t.output_chars,
-            t.success, t.error, t.duration_ms, t.prompt_id, t.agent_id, t.agent_type, t.occurred_at
-        from mem_tool_calls t join mem_sessions s on s.id = t.session_id
-        where (%(session_id)s::text is null or t.session_id = %(session_id)s)
-            and (%(project_id)s::bigint is null or s.project_id = %(project_id)s)
-            and (%(tool)s::text is null or t.tool_name = %(tool)s)
-            and (%(before)s::bigint is null or t.id < %(before)s)
-        order by t.id desc limit %(limit)s
-        """,
+        f"""
+        select id, session_id, project_id, tool_use_id, tool_name, tool_input, output, output_chars, success, error,
+            duration_ms, prompt_id, agent_id, agent_type, occurred_at
+        from mem_tool_calls where {_given(asked)} order by id desc limit %(limit)s
+        """.encode(),
         {"session_id": session_id, "project_id": project_id, "tool": tool, "before": before, "limit": limit},
     ).fetchall()
 
 
 def counts(conn: Connection) -> dict[str, int]:
-    """Rows in each table of the journal."""
-    row = conn.execute(
-        "select (select count(*) from mem_sessions) as sessions, (select count(*) from mem_user_prompts) as prompts,"
-        " (select count(*) from mem_tool_calls) as tool_calls,"
-        " (select count(*) from mem_assistant_messages) as assistant_messages"
-    ).fetchone()
-    assert row is not None
-    return dict(row)
+    """Rows in each table of the journal; of a large one about how many."""
+    return {
+        "sessions": count(conn, "mem_sessions"),
+        "prompts": count(conn, "mem_user_prompts"),
+        "tool_calls": count(conn, "mem_tool_calls"),
+        "assistant_messages": count(conn, "mem_assistant_messages"),
+    }
+
+
+def _given(asked: Mapping[str, object]) -> str:
+    """Those conditions that something was given for. A plan for “given or not” would have to serve both, and reads the
+    whole table."""
+    return " and ".join(condition for condition, value in asked.items() if value is not None) or "true"
 
 
 def _columns(rows: Sequence[Any], fields: Sequence[str]) -> list[list[Any]]:

@@ -42,12 +42,11 @@ def due(conn: Connection, *, quiet: timedelta, at_least: timedelta) -> list[int]
     was `at_least` so long ago."""
     rows = conn.execute(
         """
-        select distinct s.project_id from mem_mining m
+        select distinct c.project_id from mem_mining m
         join mem_tool_calls c on c.id > m.mined_to and c.success is false
-        join mem_sessions s on s.id = c.session_id
         where coalesce(m.mined_at, '-infinity') < now() - %(at_least)s
             or not exists (select from mem_sessions where last_event_at > now() - %(quiet)s)
-        order by s.project_id
+        order by c.project_id
         """,
         {"quiet": quiet, "at_least": at_least},
     )

@@ -35,8 +35,8 @@ def load(conn: Connection, project_id: int, *, since: datetime | None = None) ->
             case when c.success is false then {BOTH_ENDS} end as error,
             case when strpos({COMMAND}, '|') > 0 then right(c.output, {_END_CHARS}) end as output
         from (
-            select t.* from mem_tool_calls t join mem_sessions s on s.id = t.session_id
-            where s.project_id = %(project)s and (%(since)s::timestamptz is null or t.occurred_at >= %(since)s)
+            select t.* from mem_tool_calls t
+            where t.project_id = %(project)s and (%(since)s::timestamptz is null or t.occurred_at >= %(since)s)
             order by t.id desc limit %(most)s
         ) c, lateral (select c.tool_input as i, coalesce(c.error, c.output) as said) given
         order by c.session_id, c.occurred_at, c.id

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from agent_memory.database import Connection
+from agent_memory.database import Connection, count
 from agent_memory.observations import calls
 from agent_memory.observations.calls import Call, Tally
 from agent_memory.observations.chunks import Chunk, cut_sections
@@ -561,14 +561,12 @@ def project_of(conn: Connection, number: int) -> int | None:
 
 
 def counts(conn: Connection) -> dict[str, int]:
-    """Rows in each table of the memory."""
-    row = conn.execute(
-        "select (select count(*) from mem_observations) as observations,"
-        " (select count(*) from mem_observation_chunks) as chunks,"
-        " (select count(*) from mem_chunk_vectors) as vectors"
-    ).fetchone()
-    assert row is not None
-    return dict(row)
+    """Rows in each table of the memory; of a large one about how many."""
+    return {
+        "observations": count(conn, "mem_observations"),
+        "chunks": count(conn, "mem_observation_chunks"),
+        "vectors": count(conn, "mem_chunk_vectors"),
+    }
 
 
 def latest_turn(conn: Connection) -> dict[str, Any] | None:
