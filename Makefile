@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # Not the bench-… targets: make looks for no pattern rule for what is phony.
-.PHONY: run test test-slow check lint types unit install bench down clean
+.PHONY: run test test-slow check lint types unit install docs bench down clean
 
 run: .venv/installed
 	@$(BIN)/agent-memory up --detach
@@ -47,6 +47,9 @@ down:
 .venv/dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[finetune]' --no-binary claude-agent-sdk --group dev
 	@touch $@
+
+docs: .venv/dev
+	@$(BIN)/python docs/reference.py
 
 bench: bench-hook bench-ingest bench-redact bench-recall bench-mining bench-context bench-backfill
 

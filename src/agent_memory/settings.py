@@ -7,12 +7,13 @@ the project's own.
 from __future__ import annotations
 
 import secrets
+import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,6 +23,7 @@ from pydantic_settings import (
 )
 
 from agent_memory import paths
+from agent_memory.errors import AgentMemoryError
 
 
 class Settings(BaseSettings):
@@ -34,10 +36,15 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """A Postgres 15+ with pgvector, as a URL. None, and no `postgres_host`: the embedded server."""
     postgres_host: str | None = None
+    """The host of your own Postgres, where `database_url` is not given. None: the embedded server."""
     postgres_port: int = 5432
+    """Its port."""
     postgres_user: str = "agent_memory"
+    """Its role for us."""
     postgres_password: SecretStr | None = None
+    """That role's password; see `allow_trust_auth`."""
     postgres_db: str = "agent_memory"
+    """Its database for us."""
 
     allow_trust_auth: bool = False
     """Whether a Postgres of your own may be used without a password. False: the service still starts, and says so."""
@@ -54,14 +61,18 @@ class Settings(BaseSettings):
     rate_limit_socket: int = Field(default=12_000, ge=0)
     """Requests a minute of each kind over the unix socket, all callers together. 0: no limit."""
     audit_log_level: Literal["off", "admin", "write", "all"] = "write"
-    """What goes into the audit log: only administration, also what else changes something, or reading too."""
+    """What goes into the audit log: `admin`: administration, `write`: also what else changes something, `all`: reading
+    too; `off`: nothing."""
     agent_memory_token: SecretStr | None = None
     """The owner's token. None: the one in the home's `token` file, made at the first start."""
     agent_memory_host: str = "127.0.0.1"
     """Only an address of this machine's own loopback is taken."""
     agent_memory_port: int = Field(default=3377, ge=1, le=65535)
+    """The port of the REST API and the viewer on this machine."""
 
     redact_secrets: bool = True
+    """Whether keys, tokens, passwords and `<private>` passages are cut out before anything is stored. False: everything
+    is stored as it came."""
     output_limit_chars: int = Field(default=20_000, ge=0)
     """How much of a tool call's output is kept, in characters. Its true size is always kept."""
 
@@ -95,6 +106,7 @@ class Settings(BaseSettings):
     agent_memory_embedding_model: str | None = None
     """The model's name at `agent_memory_embedding_url`, such as `nomic-embed-text`."""
     agent_memory_embedding_api_key: SecretStr | None = None
+    """The key that `agent_memory_embedding_url` asks for, if any."""
 
     @field_validator("trusted_agents", mode="before")
     @classmethod
@@ -130,8 +142,8 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Read the settings afresh."""
-    return Settings(_env_file=paths.env_file())
+    """Read the settings afresh. AgentMemoryError where one of them is not what it can be."""
+    return _read(Settings)
 
 
 class _HomeSettings(Settings):
@@ -140,7 +152,23 @@ class _HomeSettings(Settings):
 
 def load_from_home() -> Settings:
     """Read the settings without the environment: what the home's own `.env` and `config.toml` say."""
-    return _HomeSettings(_env_file=paths.env_file())
+    return _read(_HomeSettings)
+
+
+def _read(kind: type[Settings]) -> Settings:
+    try:
+        return kind(_env_file=paths.env_file())
+    except ValidationError as error:
+        told = {str(wrong["loc"][0]): wrong["msg"] for wrong in error.errors(include_input=False)}
+        named = "; ".join(f"{name.upper()}: {said[:1].lower()}{said[1:]}" for name, said in told.items())
+        raise AgentMemoryError(
+            f"A setting cannot be what it is: {named}.",
+            f"Correct it in the environment, {paths.env_file()} or {paths.config_file()}.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise AgentMemoryError(
+            f"{paths.config_file()} cannot be read: {error}.", "Correct that line; texts stand in quotes."
+        ) from None
 
 
 def owner_token(settings: Settings) -> str:

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, TextColumn
-from rich.table import Table
 
 from agent_memory import paths, settings
 from agent_memory.access.tokens import Scope
-from agent_memory.cli.terminal import AsJson, database, plain, print_json, project
+from agent_memory.cli import completing, terminal
+from agent_memory.cli.tables import print_table
+from agent_memory.cli.terminal import AsJson, database, print_json, project
 from agent_memory.cli.terminal import audit as written
 from agent_memory.errors import AgentMemoryError
 
@@ -28,18 +27,24 @@ def register(app: typer.Typer) -> None:
 
 @tokens_app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Who will use it, such as codex or laptop.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who will use it, such as codex or laptop.")],
     *,
     scope: Annotated[Scope, typer.Option(help="read: ask; write: also record; admin: everything.")] = "write",
     only: Annotated[
-        str | None, typer.Option("--project", "-p", help="Only this project. Default: every one.")
+        str | None,
+        typer.Option(
+            "--project",
+            "-p",
+            autocompletion=completing.project,
+            help="Only this project. Default: every one.",
+        ),
     ] = None,
     expires: Annotated[
         str | None, typer.Option(help="When it runs out: 90d, 12h, or a date such as 2027-01-31.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token and show it, this once: it is stored as a hash."""
+    """Make a token and show it, once: it is stored as a hash."""
     from agent_memory.access import tokens
 
     with database() as conn:
@@ -72,29 +77,35 @@ def list_tokens(*, as_json: AsJson = False) -> None:
     if not rows:
         typer.echo("No token was made yet: agent-memory token create NAME")
         return
-    table = _table("name", "scope", "project", "made", "expires", "last used", "")
-    for row in rows:
-        table.add_row(
-            plain(row["name"]),
-            row["scope"],
-            plain(row["project"] or "all"),
-            _day(row["created_at"]),
-            _day(row["expires_at"], "never"),
-            _day(row["last_used_at"], "never"),
-            "" if row["valid"] else "revoked" if row["revoked_at"] else "expired",
-        )
-    Console(highlight=False).print(table)
+    print_table(
+        ("name", "scope", "state", "made", "expires", "last used", "project"),
+        [
+            (
+                row["name"],
+                row["scope"],
+                "valid" if row["valid"] else "revoked" if row["revoked_at"] else "expired",
+                _day(row["created_at"]),
+                _day(row["expires_at"], "never"),
+                _day(row["last_used_at"], "never"),
+                row["project"] or "all",
+            )
+            for row in rows
+        ],
+        wide="project",
+    )
 
 
 @tokens_app.command()
-def revoke(name: Annotated[str, typer.Argument(help="As it is listed.")]) -> None:
-    """From now on the token opens nothing."""
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As it is listed.")], *, as_json: AsJson = False
+) -> None:
+    """Let a token open nothing from now on."""
     from agent_memory.access import tokens
 
     with database() as conn:
         tokens.revoke(conn, name)
         written(conn, "token revoke", kind="admin", target=name)
-    typer.echo(f"Revoked {name}.")
+    terminal.tell(f"Revoked {name}.", {"revoked": name}, as_json=as_json)
 
 
 def audit(
@@ -102,7 +113,7 @@ def audit(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Show who changed what in the last 30 days, the newest first."""
+    """Show who changed what in the last 30 days, newest first."""
     from agent_memory.access import audit as log
 
     with database() as conn:
@@ -113,24 +124,27 @@ def audit(
     if not rows:
         typer.echo("Nothing is in the audit log.")
         return
-    table = _table("when", "who", "what", "of", "status")
-    for row in rows:
-        at = row["occurred_at"].astimezone()
-        what = plain(row["action"])
-        table.add_row(
-            f"{at:%Y-%m-%d %H:%M:%S}",
-            plain(row["who"]),
-            what,
-            plain(row["target"] or ""),
-            str(row["status"]),
-        )
-    Console(highlight=False).print(table)
+    print_table(
+        ("when", "who", "status", "what", "of"),
+        [
+            (
+                f"{row['occurred_at'].astimezone():%Y-%m-%d %H:%M:%S}",
+                row["who"],
+                str(row["status"]),
+                row["action"],
+                row["target"] or "",
+            )
+            for row in rows
+        ],
+        wide="of",
+        fold=True,
+    )
 
 
 def redact(
     file: Annotated[
         typer.FileText | None,
-        typer.Argument(help="Print this file as it would be stored; - reads standard input."),
+        typer.Argument(metavar="FILE", help="Print this file as it would be stored; - reads standard input."),
     ] = None,
     *,
     rescan: Annotated[
@@ -139,14 +153,20 @@ def redact(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --rescan: only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the redaction makes of a text, or take late-found secrets out of everything that is stored."""
+    """Show what redaction makes of a text, or clean what is stored.
+
+    With --rescan, secrets that an earlier version did not know are taken out of everything that is stored.
+    """
     if not rescan:
         if file is None:
             raise AgentMemoryError("Nothing was given to redact.", "Name a file, or - , or --rescan.")
         from agent_memory.journal.redaction import redact as clean
 
-        typer.echo(clean(file.read()), nl=False)
+        text = clean(file.read())
+        print_json({"text": text}) if as_json else typer.echo(text, nl=False)
         return
+    from rich.progress import TextColumn
+
     from agent_memory.observations import rescan as rescanning
 
     config = settings.load()
@@ -157,7 +177,7 @@ def redact(
         )
     with (
         database() as conn,
-        Progress(TextColumn("{task.description}"), TextColumn("{task.completed:,}")) as bar,
+        terminal.progress(TextColumn("{task.description}"), TextColumn("{task.completed:,}")) as bar,
     ):
         task = bar.add_task("reading rows", total=None)
         report = rescanning.rescan(conn, lambda _, count: bar.advance(task, count), dry_run=dry_run)
@@ -178,13 +198,6 @@ def redact(
     typer.echo(f"{report.observations:,} memories {would} built anew; changed passages get new vectors.")
     if paths.backups().exists() and any(paths.backups().iterdir()):
         typer.echo("Backups made before this still hold what was found: agent-memory backup list")
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    return table
 
 
 def _day(at: Any, otherwise: str = "") -> str:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent_memory import paths, settings
-from agent_memory.cli.terminal import AsJson, audit, span
+from agent_memory.cli import completing
+from agent_memory.cli.tables import print_table
+from agent_memory.cli.terminal import AsJson, audit, console, print_error, print_json, readable, span, tell
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
     from agent_memory.database.backup.archive import Backup
+    from agent_memory.database.backup.schedule import Scheduler
 
 Which = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]", help="A backup's name or folder. Default: the newest daily or manual one."
+        metavar="NAME",
+        autocompletion=completing.backup,
+        help="A backup's name or folder. Default: the newest daily or manual one.",
     ),
 ]
 
@@ -49,7 +51,7 @@ def now(
         made = make.backup(server.conninfo(settings.load()), "daily" if daily else "manual")
         gone = archive.prune()
     if as_json:
-        typer.echo(_json(made))
+        print_json(_manifest(made))
         return
     typer.echo(
         f"Backed up {made.rows:,} rows of {len(made.tables)} tables into {made.folder} ({_size(made.size)})."
@@ -65,39 +67,42 @@ def list_backups(*, as_json: AsJson = False) -> None:
 
     backups = archive.every()
     if as_json:
-        typer.echo(json.dumps([archive.manifest(backup) for backup in backups], indent=2, default=str))
+        print_json([archive.manifest(backup) for backup in backups])
         return
     if not backups:
         typer.echo("There is no backup yet. Make one: agent-memory backup now")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("name", "kind", "age", "size", "verified"):
-        table.add_column(name, justify="right" if name in ("age", "size") else "left", no_wrap=True)
-    for backup in backups:
-        table.add_row(
-            backup.name,
-            backup.kind,
-            _age(backup.made_at),
-            _size(backup.size),
-            _verified(backup),
-        )
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"in {paths.backups()}", style="dim")
+    print_table(
+        ("kind", "age", "size", "verified", "name"),
+        [
+            (backup.kind, _age(backup.made_at), _size(backup.size), _verified(backup), backup.name)
+            for backup in backups
+        ],
+        wide="name",
+        right=("age", "size"),
+        fold=True,
+    )
+    console().print(f"in {readable(str(paths.backups()))}", style="dim", markup=False)
 
 
 @group.command()
 def verify(name: Which = None, *, as_json: AsJson = False) -> None:
-    """Restore a backup into a scratch database and compare every table with what was backed up. Exit code 1: broken."""
+    """Restore a backup into a scratch database and compare it.
+
+    Every table is compared with what was backed up. Exit code 1: the backup is broken.
+    """
     from agent_memory.database import server
     from agent_memory.database.backup import archive, restore
 
     with archive.lock():
         backup = restore.verify(server.conninfo(settings.load()), archive.find(name))
     if as_json:
-        typer.echo(_json(backup))
+        print_json(_manifest(backup))
     elif backup.verify_problem:
-        typer.secho(f"{backup.name} is broken: {backup.verify_problem}.", fg=typer.colors.RED, err=True)
+        print_error(
+            f"{backup.name} is broken: {backup.verify_problem}.",
+            "Delete its folder, and make another one: agent-memory backup now",
+        )
     else:
         typer.echo(
             f"{backup.name} is whole: restored, {backup.rows:,} rows of {len(backup.tables)} tables are the same."
@@ -111,8 +116,11 @@ def bring_back(
     name: Which = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Put a backup in the place of what is stored now, which is backed up first.
+    """Put a backup in the place of what is stored now.
+
+    What is stored now is backed up first.
 
     The service stops meanwhile and is started again; what agents do waits in the spool. What was forgotten since the
     backup stays forgotten.
@@ -123,8 +131,8 @@ def bring_back(
     from agent_memory.service import run
 
     backup = archive.find(name)
-    console = Console(highlight=False)
-    console.print(
+    out = console(stderr=as_json)
+    out.print(
         f"[bold]{backup.name}[/bold], {_age(backup.made_at)} old, {backup.rows:,} rows, takes the place of all that"
         " is stored now (which is backed up first)."
     )
@@ -133,17 +141,23 @@ def bring_back(
     conninfo = server.conninfo(settings.load(), adopt=True)
     with archive.lock(), run.standing_still() as ran:
         done = restore.restore(
-            conninfo, backup, carry.carry, lambda step: console.print(f"  {step} …", style="dim")
+            conninfo, backup, carry.carry, lambda step: out.print(f"  {step} …", style="dim")
         )
     with server.connect(conninfo) as conn:
         audit(conn, "backup restore", kind="admin", target=backup.name)
-    console.print(f"Restored {backup.rows:,} rows of {backup.made_at.astimezone():%Y-%m-%d %H:%M}.")
+    if as_json:
+        before = done.before.name if done.before else None
+        print_json(
+            {"restored": backup.name, "rows": backup.rows, "before": before, "migrations": done.migrations}
+        )
+        return
+    out.print(f"Restored {backup.rows:,} rows of {backup.made_at.astimezone():%Y-%m-%d %H:%M}.")
     if done.migrations:
-        console.print(f"Brought up to this version: {', '.join(done.migrations)}.")
+        out.print(f"Brought up to this version: {', '.join(done.migrations)}.")
     if done.before:
-        console.print(f"What was there before: agent-memory backup restore {done.before.name}")
+        out.print(f"What was there before: agent-memory backup restore {done.before.name}")
     if ran:
-        console.print("The service runs again, and stores what waited in the spool.")
+        out.print("The service runs again, and stores what waited in the spool.")
 
 
 @group.command("schedule")
@@ -153,41 +167,58 @@ def each_night(
         bool, typer.Option("--check", help="Only say whether it is set up. Exit code 1: it is not.")
     ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Make no more backups by night.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Make a backup each night at 03:14, by launchd, systemd or cron, whichever is there."""
+    """Make a backup each night at 03:14.
+
+    By launchd, systemd or cron, whichever is there.
+    """
     from agent_memory.database.backup import schedule
 
     if check:
         one = schedule.scheduler()
         current = schedule.is_current(one, schedule.job())
-        typer.echo(
+        tell(
             f"A backup is made each night at 03:14, by {one.name}."
             if current
             else f"No backup is made by night: {one.name} has no such job, or an older form of it."
-            " Set it up: agent-memory backup schedule"
+            " Set it up: agent-memory backup schedule",
+            {"scheduler": one.name, "scheduled": current},
+            as_json=as_json,
         )
         if not current:
             raise typer.Exit(1)
         return
     if remove:
-        typer.echo(
-            "Removed; no backup is made by night." if schedule.remove() else "No backup was made by night."
+        removed = schedule.remove()
+        tell(
+            "Removed; no backup is made by night." if removed else "No backup was made by night.",
+            {"scheduled": False, "changed": removed},
+            as_json=as_json,
         )
         return
     one, changed = schedule.install(settings.load())
+    if as_json:
+        print_json({"scheduler": one.name, "scheduled": True, "changed": changed, "runs": _runs(one)})
+        return
     typer.echo(f"A backup is made each night at 03:14, by {one.name}{'' if changed else ', as before'}.")
     for place, text in one.found(schedule.job()).items():
         typer.echo(f"\n{place}:\n{text.rstrip()}")
-    if one is schedule.CRON and not _cron_runs():
-        typer.secho(
-            "\nBut cron does not run here. Start it, such as by: service cron start", fg=typer.colors.YELLOW
+    if not _runs(one):
+        console().print(
+            "\nBut cron does not run here. Start it, such as by: service cron start", style="yellow"
         )
 
 
-def _cron_runs() -> bool:
+def _runs(one: Scheduler) -> bool:
+    """Whether the scheduler itself runs: cron may be installed and stopped."""
     import psutil
 
-    return any(process.info["name"] in ("cron", "crond") for process in psutil.process_iter(["name"]))
+    from agent_memory.database.backup import schedule
+
+    return one is not schedule.CRON or any(
+        process.info["name"] in ("cron", "crond") for process in psutil.process_iter(["name"])
+    )
 
 
 def _ask() -> None:
@@ -202,10 +233,10 @@ def _ask() -> None:
         raise typer.Exit(1)
 
 
-def _json(backup: Backup) -> str:
+def _manifest(backup: Backup) -> dict[str, Any]:
     from agent_memory.database.backup import archive
 
-    return json.dumps(archive.manifest(backup), indent=2, default=str)
+    return archive.manifest(backup)
 
 
 def _verified(backup: Backup) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from agent_memory import settings
 from agent_memory.cli import terminal
-from agent_memory.cli.terminal import AsJson, Project
+from agent_memory.cli.terminal import AsJson, Project, console, readable
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -28,7 +27,10 @@ def context(
     on: Annotated[bool, typer.Option("--on", help="Tell them again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print what an agent is told when a session starts in this project; --off and --on decide whether it is."""
+    """Print what a session that starts in this project is told.
+
+    --off and --on decide whether it is.
+    """
     from agent_memory.recall import context_store
     from agent_memory.service.context import for_a_start
 
@@ -55,15 +57,19 @@ def context(
     elif not wanted:
         typer.echo("Sessions of this project are told nothing unasked (--on changes it). This would be it:")
     if not off:
-        typer.echo(told.text or "Nothing: there is nothing recorded in this project that is worth telling.")
+        typer.echo(
+            readable(told.text) or "Nothing: there is nothing recorded in this project that is worth telling."
+        )
 
 
 def why(
-    session: Annotated[str, typer.Argument(help="The agent's session id, or its beginning.")],
+    session: Annotated[
+        str, typer.Argument(metavar="SESSION", help="The agent's session id, or its beginning.")
+    ],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a session was told without having asked, when, and why; and why it was not."""
+    """Show what a session was told unasked, when, and why."""
     from agent_memory.recall import context_store
 
     with terminal.database() as conn:
@@ -77,14 +83,14 @@ def why(
     if as_json:
         terminal.print_json({"session_id": known, "items": rows})
         return
-    console = Console(highlight=False)
-    console.print(f"session {known}", style="bold", markup=False)
+    out = console()
+    out.print(f"session {readable(known)}", style="bold", markup=False)
     for row in rows:
-        console.print(_head(row), soft_wrap=True)
+        out.print(_head(row), soft_wrap=True)
         for item in row["items"]:
-            console.print(f"    {_item(item)}", markup=False, soft_wrap=True)
+            out.print(f"    {readable(_item(item))}", markup=False, soft_wrap=True)
     if not rows:
-        console.print("It was told nothing unasked.")
+        out.print("It was told nothing unasked.")
 
 
 def _head(row: dict[str, Any]) -> Text:

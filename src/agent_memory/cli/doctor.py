@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from agent_memory import settings
-from agent_memory.cli.terminal import AsJson, print_findings
+from agent_memory.cli.terminal import AsJson, console, plain, print_findings, print_json
 
 if TYPE_CHECKING:
     from agent_memory.health.facts import Facts, Finding
@@ -25,7 +23,10 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Do what is safe about it, then look again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look closely: capture, index, model, database, disk, backups, versions, agents' hooks. Exit code 1: trouble."""
+    """Look closely at everything, and mend what is safe to mend.
+
+    Capture, index, model, database, disk, backups, versions, agents' hooks. Exit code 1: something is wrong.
+    """
     from agent_memory.health import deep, fixes, rules
 
     config = settings.load()
@@ -37,8 +38,7 @@ def doctor(
         facts = deep.examine(config)
         found = rules.findings(facts)
     if as_json:
-        values = {"findings": [dataclasses.asdict(one) for one in found], "done": done}
-        typer.echo(json.dumps(values, indent=2, default=str))
+        print_json({"findings": found, "done": done})
     else:
         _print(facts, found, done)
     if any(finding.level == "problem" for finding in found):
@@ -63,19 +63,19 @@ CHECKS = {
 
 
 def _print(facts: Facts, found: list[Finding], done: list[str]) -> None:
-    console = Console(highlight=False)
+    out = console()
     for one in done:
-        console.print(f"[green]fixed[/] {one}")
+        out.print(f"[green]fixed[/] {plain(one)}")
     wrong = {finding.check for finding in found}
     unseen = set() if facts.queue else {"queue", "index", "schema", "clock"}
     for check, well in CHECKS.items():
         if check in unseen - wrong:
-            console.print(f"[dim]? not looked at: {well}[/]")
+            out.print(f"[dim]? not looked at: {well}[/]")
         elif check not in wrong:
-            console.print(f"[green]✓[/] {well}{_more(check, facts)}")
-    print_findings(console, map(dataclasses.asdict, found))
+            out.print(f"[green]✓[/] {well}{_more(check, facts)}")
+    print_findings(map(dataclasses.asdict, found))
     if any(finding.fix for finding in found):
-        console.print("\nWhat is safe is done by: [bold]agent-memory doctor --fix[/bold]")
+        out.print("\nWhat is safe is done by: [bold]agent-memory doctor --fix[/bold]")
 
 
 def _more(check: str, facts: Facts) -> str:

@@ -11,6 +11,8 @@ import typer
 
 from agent_memory import settings
 from agent_memory.cli import terminal
+from agent_memory.cli.tables import print_table
+from agent_memory.cli.terminal import console
 
 if TYPE_CHECKING:
     from agent_memory.finetune.dataset import Published
@@ -64,8 +66,10 @@ def dataset(
     ] = None,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """Make a data set for training from the recorded sessions: JSONL and Parquet, with a manifest. It is published only
-    if it passes every gate."""
+    """Make a data set for training from the recorded sessions.
+
+    JSONL and Parquet, with a manifest. It is published only if it passes every gate.
+    """
     from agent_memory.finetune import dataset as making
 
     with terminal.database() as conn:
@@ -94,10 +98,10 @@ def dataset(
 
 @finetune_app.command()
 def datasets(*, as_json: terminal.AsJson = False) -> None:
-    """List the data sets that were made, and which of them hold what was forgotten since."""
-    from rich.console import Console
-    from rich.table import Table
+    """List the data sets that were made, and which are stale.
 
+    A stale one holds what was forgotten since.
+    """
     from agent_memory.finetune import store
 
     with terminal.database() as conn:
@@ -108,38 +112,50 @@ def datasets(*, as_json: terminal.AsJson = False) -> None:
     if not found:
         typer.echo("No data set was made yet: agent-memory finetune dataset --out DIR")
         return
-    table = Table("id", "made", "rows", "state", "folder", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for row in found:
-        stale = row["stale_since"]
-        state = f"stale since {stale.astimezone():%Y-%m-%d %H:%M}" if stale else "good"
-        made = f"{row['made_at'].astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(str(row["id"]), made, f"{row['rows']:,}", state, terminal.plain(row["path"]))
-    Console(highlight=False).print(table)
+    print_table(
+        ("id", "made", "rows", "state", "folder"),
+        [
+            (
+                str(row["id"]),
+                f"{row['made_at'].astimezone():%Y-%m-%d %H:%M}",
+                f"{row['rows']:,}",
+                f"stale since {stale.astimezone():%Y-%m-%d %H:%M}"
+                if (stale := row["stale_since"])
+                else "good",
+                row["path"],
+            )
+            for row in found
+        ],
+        wide="folder",
+        right=("rows",),
+        fold=True,
+    )
 
 
 def _print(published: Published) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
+    out = console()
     manifest = published.manifest
-    table = Table("gate", "wanted", "found", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for gate in manifest["gates"]:
-        mark = "[yellow]![/]" if gate["warning"] else "[green]✓[/]"
-        table.add_row(f"{mark} {gate['name']}", gate["wants"], terminal.plain(gate["found"]))
-    console.print(table)
+    print_table(
+        ("", "gate", "wanted", "found"),
+        [
+            ("!" if gate["warning"] else "✓", gate["name"], gate["wants"], gate["found"])
+            for gate in manifest["gates"]
+        ],
+        wide="found",
+        fold=True,
+    )
     for warning in published.warnings:
-        console.print(f"\n[bold yellow]Warning:[/] {terminal.plain(warning)}")
+        out.print(f"\n[bold yellow]Warning:[/] {terminal.plain(warning)}")
     rows, counts = manifest["rows"], manifest["counts"]
     total = sum(rows.values())
-    console.print(
+    out.print(
         f"\n{rows['train']:,} rows for training, {rows['validation']:,} for validation: {counts['tokens']:,} tokens,"
         f" {counts['label_tokens']:,} of them the agent's own; {counts['calls']:,} calls in {counts['sessions']:,}"
         f" sessions of {counts['projects']:,} projects."
     )
-    console.print(f"Tokens are counted by {manifest['tokenizer']}.", markup=False)
+    out.print(f"Tokens are counted by {manifest['tokenizer']}.", markup=False)
     if manifest["dropped"]:
         left = ", ".join(f"{n:,} × {reason}" for reason, n in manifest["dropped"].items())
-        console.print(f"Left out: {left}.", markup=False)
+        out.print(f"Left out: {left}.", markup=False)
     rate = total / published.seconds if published.seconds else 0
-    console.print(f"{published.folder} ({published.seconds:.1f} s, {rate:,.0f} rows a second)", markup=False)
+    out.print(f"{published.folder} ({published.seconds:.1f} s, {rate:,.0f} rows a second)", markup=False)

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent_memory import settings
-from agent_memory.cli import terminal
+from agent_memory.cli import completing, terminal
+from agent_memory.cli.tables import print_table
+from agent_memory.cli.terminal import console, readable
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
 
 def forget(
-    ids: Annotated[list[int] | None, typer.Argument(help="Observations, by id.")] = None,
+    ids: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="ID", autocompletion=completing.observation, help="Memories, by id."),
+    ] = None,
     *,
     session: Annotated[
         str | None, typer.Option(help="A session, with all that is still to come of it.")
@@ -40,7 +43,12 @@ def forget(
     until: Annotated[datetime | None, typer.Option(help="What happened before.")] = None,
     project: Annotated[
         str | None,
-        typer.Option("--project", "-p", help="By itself: all of this project. Else: only there."),
+        typer.Option(
+            "--project",
+            "-p",
+            autocompletion=completing.project,
+            help="By itself: all of this project. Else: only there.",
+        ),
     ] = None,
     everywhere: Annotated[
         bool, typer.Option(help="With --text, --since, --until: in every project.")
@@ -49,8 +57,11 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """Forget for good: observations and what they were made of, a session, a passage, a time, or a project. A text and
-    a time are looked for in the project you stand in."""
+    """Forget memories, a session, a passage, a time or a project.
+
+    What they were made of goes, too, and does not come back. A passage and a time are looked for in the project you
+    stand in. It shows what would go, and asks.
+    """
     from agent_memory.forgetting import clean
     from agent_memory.forgetting import forget as forgetting
 
@@ -95,7 +106,10 @@ def tombstones(
     limit: terminal.Limit = 20,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """List what was forgotten: when, by whom, how many rows. No text is kept."""
+    """List what was forgotten: when, by whom, how many rows.
+
+    No text is kept.
+    """
     from agent_memory.journal import tombstones as stones
 
     with terminal.database() as conn:
@@ -103,8 +117,10 @@ def tombstones(
             if not stones.lift(conn, lift):
                 raise AgentMemoryError(f"There is no tombstone {lift}.", "See: agent-memory tombstones")
             terminal.audit(conn, "lift tombstone", kind="admin", target=str(lift))
-            typer.echo(
-                f"Tombstone {lift} is lifted. What it kept out comes in when it is told again: backfill."
+            terminal.tell(
+                f"Tombstone {lift} is lifted. What it kept out comes in when it is told again: backfill.",
+                {"lifted": lift},
+                as_json=as_json,
             )
             return
         rows = stones.listed(conn, limit=limit)
@@ -114,14 +130,21 @@ def tombstones(
     if not rows:
         typer.echo("Nothing was forgotten.")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("id", "when", "by", "what", "rows"):
-        table.add_column(name)
-    for row in rows:
-        at = row["forgotten_at"].astimezone()
-        counts = ", ".join(f"{n:,} {table}" for table, n in row["counts"].items())
-        table.add_row(str(row["id"]), f"{at:%Y-%m-%d %H:%M}", row["forgotten_by"], row["what"], counts)
-    Console(highlight=False).print(table)
+    print_table(
+        ("id", "when", "by", "what", "rows"),
+        [
+            (
+                str(row["id"]),
+                f"{row['forgotten_at'].astimezone():%Y-%m-%d %H:%M}",
+                row["forgotten_by"],
+                row["what"],
+                _told(row["counts"]),
+            )
+            for row in rows
+        ],
+        wide="rows",
+        fold=True,
+    )
 
 
 def _drain(conn: Connection) -> None:
@@ -161,15 +184,15 @@ def _wanted(
 
 
 def _print_plan(plan: Plan) -> None:
-    console = Console(highlight=False)
+    out = console()
     for one in plan.observations[:SHOWN]:
         at = one["occurred_at"].astimezone()
-        console.print(f"#{one['id']}  {at:%Y-%m-%d %H:%M}  {one['kind']}  {one['title']}", markup=False)
+        out.print(f"#{one['id']}  {at:%Y-%m-%d %H:%M}  {one['kind']}  {readable(one['title'])}", markup=False)
     if len(plan.observations) > SHOWN:
-        console.print(f"… and {len(plan.observations) - SHOWN:,} more")
-    console.print(f"Would go: {_told(plan.counts) or 'nothing that is stored'}.")
+        out.print(f"… and {len(plan.observations) - SHOWN:,} more")
+    out.print(f"Would go: {_told(plan.counts) or 'nothing that is stored'}.")
     if plan.rebuilt:
-        console.print(f"{plan.rebuilt:,} turns lose a part, and are remembered by the rest.")
+        out.print(f"{plan.rebuilt:,} turns lose a part, and are remembered by the rest.")
 
 
 def _print_receipt(receipt: Receipt, *, cleaned: bool) -> None:

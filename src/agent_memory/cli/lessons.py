@@ -10,16 +10,28 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent_memory import settings
-from agent_memory.cli.terminal import AsJson, Project, audit, database, plain, print_json
+from agent_memory.cli import completing
+from agent_memory.cli.tables import print_table
+from agent_memory.cli.terminal import (
+    AsJson,
+    Project,
+    audit,
+    console,
+    database,
+    plain,
+    print_json,
+    readable,
+    tell,
+)
 from agent_memory.errors import AgentMemoryError
 from agent_memory.lessons.lesson import Action, Severity, Status
 from agent_memory.lessons.moment import Phase
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from agent_memory.lessons.lesson import Lesson
     from agent_memory.lessons.trigger import Kind, Trigger
 
@@ -30,8 +42,16 @@ lessons_app = typer.Typer(
     help="Rules that speak up before a mistake is made again.", no_args_is_help=True, name="lesson"
 )
 
-Number = Annotated[int, typer.Argument(metavar="ID")]
-Numbers = Annotated[list[int], typer.Argument(metavar="ID...")]
+Number = Annotated[
+    int,
+    typer.Argument(metavar="ID", autocompletion=completing.lesson, help="A lesson, as lesson list shows it."),
+]
+Numbers = Annotated[
+    list[int],
+    typer.Argument(
+        metavar="ID", autocompletion=completing.lesson, help="Lessons, as lesson list shows them."
+    ),
+]
 Title = Annotated[str | None, typer.Option(help="A few words. Default: the rule's beginning.")]
 Pattern = Annotated[str | None, typer.Option(help="What to look for in the call's input; see --kind.")]
 KindOption = Annotated[
@@ -63,7 +83,9 @@ def register(app: typer.Typer) -> None:
 
 @lessons_app.command()
 def add(
-    rule: Annotated[str, typer.Argument(help="What the agent is to do instead; 280 characters at most.")],
+    rule: Annotated[
+        str, typer.Argument(metavar="RULE", help="What the agent is to do instead; 280 characters at most.")
+    ],
     *,
     pattern: Pattern = None,
     kind: KindOption = None,
@@ -126,7 +148,10 @@ def list_lessons(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the lessons of this project and the global ones, with how often they spoke and what came of it."""
+    """List the lessons of this project and the global ones.
+
+    With how often each spoke, and what came of it.
+    """
     from agent_memory.journal import projects
     from agent_memory.lessons import ledger, render, store
 
@@ -147,34 +172,35 @@ def list_lessons(
     if not shown:
         typer.echo("No lessons here yet. Make one: agent-memory lesson add, or let candidates be found.")
         return
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=True)
-    for name in ("id", "status", "severity", "does", "fired", "heeded", "prevented", "false"):
-        table.add_column(name, no_wrap=True, min_width=len(name))
-    table.add_column("lesson", overflow="ellipsis", no_wrap=True, ratio=1)
-    for one in shown:
-        where = "" if one["project_id"] else "everywhere: "
-        counts = [str(one[name]) for name in ("fired", "heeded", "prevented", "false")]
-        table.add_row(
-            str(one["id"]),
-            one["status"],
-            one["severity"],
-            one["action"],
-            *(counts if one["fired"] else ["–"] * 4),
-            plain(where + one["title"]),
-        )
-    console = Console(highlight=False)
-    console.print(table)
+    counted = ("fired", "heeded", "prevented", "false")
+    print_table(
+        ("id", "status", "severity", "does", *counted, "lesson"),
+        [
+            (
+                str(one["id"]),
+                one["status"],
+                one["severity"],
+                one["action"],
+                *(str(one[name]) if one["fired"] else "–" for name in counted),
+                ("" if one["project_id"] else "everywhere: ") + one["title"],
+            )
+            for one in shown
+        ],
+        wide="lesson",
+        right=("id", *counted),
+    )
+    out = console()
     candidates = sum(one["status"] == "candidate" for one in shown)
     if candidates:
-        console.print(f"\n{candidates} wait for your word: agent-memory lesson review")
+        out.print(f"\n{candidates} wait for your word: agent-memory lesson review")
     for one in shown:
         if one["proposal"]:
-            console.print(f"lesson {one['id']}: {one['proposal']}", style="yellow", markup=False)
+            out.print(readable(f"lesson {one['id']}: {one['proposal']}"), style="yellow", markup=False)
 
 
 @lessons_app.command()
 def show(number: Number, *, as_json: AsJson = False) -> None:
-    """Show one lesson: its rule, when it speaks, where it comes from, and what came of it."""
+    """Show one lesson: its rule, its trigger, what came of it."""
     from agent_memory.lessons import gate, ledger, render, store
 
     with database() as conn:
@@ -186,20 +212,25 @@ def show(number: Number, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(shown)
         return
-    console = Console(highlight=False)
-    _print_lesson(console, lesson, shown)
+    out = console()
+    _print_lesson(out, lesson, shown)
     for firing in firings:
         at = firing["fired_at"].astimezone()
         calls = ", ".join(map(str, firing["outcome_calls"])) or "–"
         outcome = firing["outcome"] or "not known yet"
-        console.print(
-            f"{at:%Y-%m-%d %H:%M}  {firing['action']}  {outcome}  (tool calls {calls})", markup=False
-        )
+        out.print(f"{at:%Y-%m-%d %H:%M}  {firing['action']}  {outcome}  (tool calls {calls})", markup=False)
 
 
 @lessons_app.command()
-def review(*, project: Project = None, every: Annotated[bool, typer.Option("--all")] = False) -> None:
-    """Step through the candidates, and through lessons whose record proposes something, and decide on each."""
+def review(
+    *,
+    project: Project = None,
+    every: Annotated[bool, typer.Option("--all", help="Of every project.")] = False,
+) -> None:
+    """Step through what waits for your word, and decide.
+
+    Candidates, and lessons whose record proposes something.
+    """
     from agent_memory.journal import projects
     from agent_memory.lessons import gate, ledger, render, store
 
@@ -219,10 +250,10 @@ def review(*, project: Project = None, every: Annotated[bool, typer.Option("--al
         conn.commit()
         shown = {one.id: render.as_dict(one, records.get(one.id)) for one in lessons}
         due = [one for one in lessons if one.status == "candidate" or shown[one.id]["proposal"]]
-        console = Console(highlight=False)
+        out = console()
         for place, lesson in enumerate(due, 1):
-            console.rule(f"{place} of {len(due)}", align="left")
-            _print_lesson(console, lesson, shown[lesson.id])
+            out.rule(f"{place} of {len(due)}", align="left")
+            _print_lesson(out, lesson, shown[lesson.id])
             changes = _decision(lesson)
             if changes is None:
                 break
@@ -238,11 +269,16 @@ def approve(
     numbers: Numbers,
     *,
     action: ActionOption = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Let candidates, or lessons that were retired or rejected, speak from now on."""
-    from agent_memory.lessons import gate
+    """Let candidates speak from now on.
+
+    Also lessons that were retired or rejected.
+    """
+    from agent_memory.lessons import gate, render
 
     _only_the_user()
+    approved = []
     with database() as conn:
         for number in numbers:
             lesson = gate.change(
@@ -254,20 +290,31 @@ def approve(
                 may_deny=action == "deny",
             )
             audit(conn, "lesson approve", target=f"lesson {number} ({lesson.action})")
-            typer.echo(f"Lesson {number} speaks from now on ({lesson.action}).")
-            _tell_where_it_speaks(lesson)
+            approved.append(lesson)
+    if as_json:
+        print_json([render.as_dict(lesson) for lesson in approved])
+        return
+    for lesson in approved:
+        typer.echo(f"Lesson {lesson.id} speaks from now on ({lesson.action}).")
+        _tell_where_it_speaks(lesson)
 
 
 @lessons_app.command()
-def retire(numbers: Numbers) -> None:
-    """Silence active lessons. They are kept, and are not proposed again."""
-    _decide(numbers, "retired", "is silent from now on")
+def retire(numbers: Numbers, *, as_json: AsJson = False) -> None:
+    """Silence active lessons.
+
+    They are kept, and are not proposed again.
+    """
+    _decide(numbers, "retired", "is silent from now on", as_json=as_json)
 
 
 @lessons_app.command()
-def reject(numbers: Numbers) -> None:
-    """Decide against candidates. They are kept, so that they are not proposed again."""
-    _decide(numbers, "rejected", "is rejected and will not be proposed again")
+def reject(numbers: Numbers, *, as_json: AsJson = False) -> None:
+    """Decide against candidates.
+
+    They are kept, so that they are not proposed again.
+    """
+    _decide(numbers, "rejected", "is rejected and will not be proposed again", as_json=as_json)
 
 
 @lessons_app.command()
@@ -283,8 +330,12 @@ def edit(
     phase: PhaseOption = None,
     severity: SeverityOption = None,
     action: ActionOption = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Change a lesson. With another trigger its record starts anew."""
+    """Change a lesson.
+
+    With another trigger its record starts anew.
+    """
     from agent_memory.lessons import gate, render
 
     _only_the_user()
@@ -302,23 +353,28 @@ def edit(
             may_deny=action == "deny",
         )
         audit(conn, "lesson edit", target=f"lesson {number} ({lesson.action})")
-    typer.echo(
-        f"Lesson {number} ({lesson.status}, {lesson.action}): {lesson.rule}\nIt speaks {render.when(lesson.trigger)}"
-    )
+    said = f"Lesson {number} ({lesson.status}, {lesson.action}): {lesson.rule}\nIt speaks {render.when(lesson.trigger)}"
+    tell(said, render.as_dict(lesson), as_json=as_json)
 
 
 @lessons_app.command("test")
 def try_out(
     call: Annotated[
         str,
-        typer.Argument(help="A command, or a tool call as JSON with tool_name and tool_input; - reads it."),
+        typer.Argument(
+            metavar="CALL",
+            help="A command, or a tool call as JSON with tool_name and tool_input; - reads it.",
+        ),
     ],
     *,
     error: Annotated[str | None, typer.Option(help="As after a failure with this error.")] = None,
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show which lessons would speak at a call, and why. Nothing is recorded."""
+    """Show which lessons would speak at a call, and why.
+
+    Nothing is recorded.
+    """
     from agent_memory.journal import projects
     from agent_memory.lessons import moment, render, search
 
@@ -339,20 +395,21 @@ def try_out(
         would = (
             does if one.speaks else "is a candidate" if lesson.status == "candidate" else "would be a fourth"
         )
-        typer.echo(f"lesson {lesson.id} {would}: {lesson.rule}\n    since {', and '.join(one.why)}")
+        typer.echo(readable(f"lesson {lesson.id} {would}: {lesson.rule}\n    since {', and '.join(one.why)}"))
     if not found:
         typer.echo("No lesson would speak.")
 
 
-def _decide(numbers: list[int], status: Any, what: str) -> None:
-    from agent_memory.lessons import gate
+def _decide(numbers: list[int], status: Any, what: str, *, as_json: bool) -> None:
+    from agent_memory.lessons import gate, render
 
     _only_the_user()
     with database() as conn:
+        changed = [gate.change(conn, number, settings.load(), status=status) for number in numbers]
         for number in numbers:
-            gate.change(conn, number, settings.load(), status=status)
             audit(conn, f"lesson {status}", target=f"lesson {number}")
-            typer.echo(f"Lesson {number} {what}.")
+    said = "\n".join(f"Lesson {number} {what}." for number in numbers)
+    tell(said, [render.as_dict(lesson) for lesson in changed], as_json=as_json)
 
 
 def _decision(lesson: Lesson) -> dict[str, Any] | None:
@@ -379,23 +436,22 @@ def _decision(lesson: Lesson) -> dict[str, Any] | None:
                 return None
 
 
-def _print_lesson(console: Console, lesson: Lesson, shown: Mapping[str, Any]) -> None:
+def _print_lesson(out: Console, lesson: Lesson, shown: Mapping[str, Any]) -> None:
     from agent_memory.lessons import render
 
     where = f"in {lesson.project_name}" if lesson.project_name else "everywhere"
-    console.print(f"[bold]{lesson.id}  {plain(lesson.title)}[/bold]")
-    console.print(f"{lesson.status}, {lesson.severity}, {lesson.action}, {where}, made by {lesson.made_by}")
-    console.print(lesson.rule, markup=False)
-    console.print(f"speaks {render.when(lesson.trigger)}", markup=False)
-    for line in render.basis(lesson):
-        console.print(line, markup=False)
+    out.print(f"[bold]{lesson.id}  {plain(lesson.title)}[/bold]")
+    said = f"{lesson.status}, {lesson.severity}, {lesson.action}, {where}, made by {lesson.made_by}"
+    out.print(readable(said), markup=False)
+    for line in (lesson.rule, f"speaks {render.when(lesson.trigger)}", *render.basis(lesson)):
+        out.print(readable(line), markup=False)
     if shown["fired"]:
         counts = ", ".join(
             f"{name} {shown[name]}" for name in ("fired", "heeded", "prevented", "ignored", "false")
         )
-        console.print(counts)
+        out.print(counts)
     if shown["proposal"]:
-        console.print(shown["proposal"], style="yellow", markup=False)
+        out.print(shown["proposal"], style="yellow", markup=False)
 
 
 def _changed(

@@ -21,12 +21,18 @@ from agent_memory.cli import (
     retention,
     service,
     setup,
+    terminal,
     viewer,
 )
+from agent_memory.cli.help import Sections
 from agent_memory.errors import AgentMemoryError
 
 app = typer.Typer(
+    cls=Sections,
     help="A coding agent's flight recorder and memory, on your own machine.",
+    epilog="Exit codes: 0 done; 1 refused, failed, or (status, doctor, backup verify, backup schedule --check) not"
+    " as it should be; 2 wrong usage; 20 to 28 a gate of a training run failed; 130 broken off by Ctrl-C. The reason"
+    " is on stderr, with what to do.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -49,19 +55,47 @@ finetune.register(app)
 
 
 @app.command()
-def version() -> None:
+def version(*, as_json: terminal.AsJson = False) -> None:
     """Print the version."""
-    typer.echo(__version__)
+    terminal.tell(__version__, {"version": __version__}, as_json=as_json)
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage, 20 to 28
-    a gate of a training run failed (docs/fine_tune/wizard.md)."""
+    """Run the command line. The exit codes are told in its help."""
     try:
-        app()
+        app(prog_name="agent-memory")
     except AgentMemoryError as error:
-        typer.secho(f"error: {error.problem}", err=True, fg=typer.colors.RED)
-        typer.secho(f"  what to do: {error.remedy}", err=True)
+        terminal.print_error(error.problem, error.remedy)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        said = _outside(error)
+        if said is None:
+            raise
+        terminal.print_error(*said)
+        sys.exit(1)
+
+
+def _outside(error: Exception) -> tuple[str, str] | None:
+    """What failed around us while a command ran, and what to do; None: a bug of ours, which shall be seen whole."""
+    import httpx
+    import psycopg
+
+    if isinstance(error, psycopg.OperationalError):
+        why = " ".join(str(error).split()) or type(error).__name__
+        return (
+            f"The database broke off: {why}",
+            "Run the command again; if it fails again: agent-memory doctor",
+        )
+    if isinstance(error, httpx.TransportError):
+        return (
+            f"The service broke off: {error}.",
+            "Run the command again; if it fails again: agent-memory doctor",
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            f"{error.filename} cannot be used: {error.strerror}.",
+            "See that it is yours and that its disk has room, or name another place.",
+        )
+    return None

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent_memory import settings
-from agent_memory.cli import terminal
+from agent_memory.cli import completing, terminal
+from agent_memory.cli.tables import print_table
+from agent_memory.cli.terminal import console, readable
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ def register(app: typer.Typer) -> None:
 
 
 def recall(
-    query: Annotated[str, typer.Argument(help="What you want to know, in your own words.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What you want to know, in your own words.")],
     *,
     project: terminal.Project = None,
     k: Annotated[int, typer.Option("-k", min=1, max=50, help="At most so many hits.")] = 5,
     budget: Annotated[int, typer.Option(min=200, help="At most so many characters.")] = 6000,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """Answer a question from what was recorded in this project: the best hits, with their text and sources."""
+    """Answer a question from what was recorded in this project."""
     from agent_memory.recall import search as recalling
 
     with terminal.database() as conn:
@@ -49,28 +49,28 @@ def recall(
     if as_json:
         terminal.print_json(answer)
         return
-    console = Console(highlight=False)
+    out = console()
     for hit in answer.hits:
-        console.print(
+        out.print(
             f"[bold]{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}  #{hit.id}  {terminal.plain(hit.title)}[/bold]"
             f"  ({hit.score:.2f})"
         )
-        console.print(hit.text, markup=False)
-        console.print()
+        out.print(readable(hit.text), markup=False)
+        out.print()
     if not answer.hits:
-        console.print("Nothing relevant is stored for this project.")
+        out.print("Nothing relevant is stored for this project.")
     if answer.notice:
-        console.print(answer.notice, style="yellow", markup=False)
+        out.print(readable(answer.notice), style="yellow", markup=False)
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="Words to look for.")],
+    query: Annotated[str, typer.Argument(metavar="WORDS", help="Words to look for.")],
     *,
     project: terminal.Project = None,
     limit: terminal.Limit = 20,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """List hits, one line each; `show ID` prints one whole."""
+    """List hits, a line each; `show ID` prints one whole."""
     from agent_memory.recall import search as recalling
 
     with terminal.database() as conn:
@@ -86,13 +86,21 @@ def search(
 def timeline(
     *,
     around: Annotated[
-        int | None, typer.Option(help="An observation's id: show what came before and after it.")
+        int | None,
+        typer.Option(
+            metavar="ID",
+            autocompletion=completing.observation,
+            help="Show what came before and after this memory.",
+        ),
     ] = None,
     project: terminal.Project = None,
     limit: terminal.Limit = 20,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """Show what happened in this project, in order; without --around the latest."""
+    """Show what happened in this project, in order.
+
+    Without --around the latest.
+    """
     from agent_memory.recall import search as recalling
 
     with terminal.database() as conn:
@@ -105,8 +113,17 @@ def timeline(
     _print_entries(entries, "Nothing is stored for this project yet.")
 
 
-def show(number: Annotated[int, typer.Argument(metavar="ID")], *, as_json: terminal.AsJson = False) -> None:
-    """Print one observation whole, with the journal rows that it came from."""
+def show(
+    number: Annotated[
+        int,
+        typer.Argument(
+            metavar="ID", autocompletion=completing.observation, help="A memory, as search lists it."
+        ),
+    ],
+    *,
+    as_json: terminal.AsJson = False,
+) -> None:
+    """Print one memory whole, with the journal rows it came from."""
     from agent_memory.observations import store
     from agent_memory.recall import render
     from agent_memory.recall import search as recalling
@@ -122,26 +139,37 @@ def show(number: Annotated[int, typer.Argument(metavar="ID")], *, as_json: termi
     if as_json:
         terminal.print_json(one)
         return
-    console = Console(highlight=False)
+    out = console()
     at = one.occurred_at.astimezone()
-    console.print(f"[bold]{terminal.plain(one.title)}[/bold]")
-    console.print(f"{one.kind} #{one.id} · {at:%Y-%m-%d %H:%M} · session {one.session_id or '–'}")
+    out.print(f"[bold]{terminal.plain(one.title)}[/bold]")
+    out.print(f"{one.kind} #{one.id} · {at:%Y-%m-%d %H:%M} · session {one.session_id or '–'}")
     for mark in render.marks(one.held):
-        console.print(mark, style="yellow", markup=False)
-    console.print(one.text, markup=False)
-    console.print(f"sources: {json.dumps(one.sources)}", markup=False)
+        out.print(readable(mark), style="yellow", markup=False)
+    out.print(readable(one.text), markup=False)
+    out.print(f"sources: {json.dumps(one.sources)}", markup=False)
 
 
 def save(
-    text: Annotated[str, typer.Argument(help="What to remember; '-' reads it from standard input.")],
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="What to remember; '-' reads it from standard input.")
+    ],
     *,
     title: Annotated[str | None, typer.Option(help="Default: the first line.")] = None,
     supersedes: Annotated[
-        int | None, typer.Option(metavar="ID", help="What no longer holds: this note takes its place.")
+        int | None,
+        typer.Option(
+            metavar="ID",
+            autocompletion=completing.observation,
+            help="What no longer holds: this note takes its place.",
+        ),
     ] = None,
     project: terminal.Project = None,
+    as_json: terminal.AsJson = False,
 ) -> None:
-    """Remember a note for this project. The same text again is the same note."""
+    """Remember a note for this project.
+
+    The same text again is the same note.
+    """
     from agent_memory.journal import projects
     from agent_memory.observations import notes
 
@@ -153,17 +181,26 @@ def save(
         note = notes.note(text, config, project_id=project_id, title=title, supersedes=supersedes)
         (number,) = notes.save(conn, [note])
         terminal.audit(conn, "save", target=f"#{number}", project_id=project_id)
-    typer.echo(f"Saved as #{number}.")
+    terminal.tell(f"Saved as #{number}.", {"id": number, "project_id": project_id}, as_json=as_json)
 
 
 def retract(
-    number: Annotated[int, typer.Argument(metavar="ID")],
+    number: Annotated[
+        int,
+        typer.Argument(
+            metavar="ID", autocompletion=completing.observation, help="A memory, as search lists it."
+        ),
+    ],
     *,
     because: Annotated[str | None, typer.Option(help="Why it no longer holds.")] = None,
     at: Annotated[datetime | None, typer.Option(help="Since when it does not. Default: now.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="It holds, after all.")] = False,
+    as_json: terminal.AsJson = False,
 ) -> None:
-    """Say that a memory no longer holds, with nothing in its place: recall stops giving it; it is kept, and marked."""
+    """Say that a memory no longer holds, with nothing in its place.
+
+    Recall stops giving it; it is kept, and marked.
+    """
     from agent_memory.observations import notes
 
     config = settings.load()
@@ -174,35 +211,52 @@ def retract(
             since = at.astimezone() if at else None
             notes.retract(conn, number, at=since, because=because, settings=config)
         terminal.audit(conn, "retract", target=f"#{number}")
-    typer.echo(f"#{number} holds again." if undo else f"#{number} no longer holds.")
+    said = f"#{number} holds again." if undo else f"#{number} no longer holds."
+    terminal.tell(said, {"id": number, "holds": undo}, as_json=as_json)
 
 
-def reindex() -> None:
-    """Build every observation, chunk and vector again from the journal; moves to a newly configured model."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def reindex(*, as_json: terminal.AsJson = False) -> None:
+    """Build every memory and its index anew from the journal.
+
+    It is also the move to a newly configured embedding model.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     from agent_memory.observations import worker
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with terminal.database() as conn, Progress(*columns) as bar:
+    with terminal.database() as conn, terminal.progress(*columns) as bar:
         tasks: dict[str, Any] = {}
+        built: dict[str, int] = {}
 
         def progress(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=total)
             bar.update(tasks[stage], completed=done, total=total)
+            built[stage] = total
 
         worker.reindex(conn, terminal.embedder(), progress)
+    said = ", ".join(f"{count:,} {stage}" for stage, count in built.items())
+    terminal.tell(f"Built anew: {said or 'nothing, since nothing is stored'}.", built, as_json=as_json)
 
 
 def export(
     *,
     out: Annotated[Path | None, typer.Option(help="A file that does not exist yet. Default: print.")] = None,
     project: Annotated[
-        str | None, typer.Option("--project", "-p", help="Only this project. Default: every one.")
+        str | None,
+        typer.Option(
+            "--project",
+            "-p",
+            autocompletion=completing.project,
+            help="Only this project. Default: every one.",
+        ),
     ] = None,
 ) -> None:
-    """Write everything that is remembered as lines of JSON, without secrets, index and vectors."""
+    """Write what is remembered as lines of JSON.
+
+    Without secrets, the index and the vectors; see docs/commands.md.
+    """
     from agent_memory.observations import export as exporting
 
     with terminal.database() as conn:
@@ -237,12 +291,17 @@ def _print_entries(entries: Sequence[Entry], nothing: str) -> None:
     if not entries:
         typer.echo(nothing)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
-    for name in ("id", "when", "kind"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1)
-    for entry in entries:
-        at = entry.occurred_at.astimezone()
-        said = "".join(f"({mark}) " for mark in render.marks(entry.held))
-        table.add_row(str(entry.id), f"{at:%Y-%m-%d %H:%M}", entry.kind, terminal.plain(said + entry.title))
-    Console(highlight=False).print(table)
+    print_table(
+        ("id", "when", "kind", "title"),
+        [
+            (
+                str(entry.id),
+                f"{entry.occurred_at.astimezone():%Y-%m-%d %H:%M}",
+                entry.kind,
+                "".join(f"({mark}) " for mark in render.marks(entry.held)) + entry.title,
+            )
+            for entry in entries
+        ],
+        wide="title",
+        right=("id",),
+    )

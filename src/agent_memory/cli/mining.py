@@ -36,8 +36,11 @@ def mine(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be proposed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look for lessons in what was recorded: failures that came back and what fixed them, and what you corrected. What
-    is found waits for your word. The service does this by itself at quiet times."""
+    """Look for lessons in what was recorded.
+
+    Failures that came back and what fixed them, and what you corrected. What is found waits for your word. The service
+    does this by itself at quiet times.
+    """
     from agent_memory.lessons import mined, proposing
 
     with database() as conn:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent_memory import settings
-from agent_memory.cli.terminal import AsJson, database, plain, print_json
+from agent_memory.cli import completing
+from agent_memory.cli.tables import print_table
+from agent_memory.cli.terminal import AsJson, console, counted, database, plain, print_json, readable
 from agent_memory.cli.terminal import project as resolved
 from agent_memory.errors import AgentMemoryError
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from agent_memory.database import Connection
     from agent_memory.regroup import Moved
 
-Named = Annotated[str, typer.Argument(help="An id, a folder, a git remote, an identity, or a name.")]
+Named = Annotated[
+    str,
+    typer.Argument(
+        metavar="PROJECT",
+        autocompletion=completing.project,
+        help="An id, a folder, a git remote, an identity, or a name.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")]
 
 app = typer.Typer(help="Which projects there are, and which are one.", no_args_is_help=True)
@@ -29,7 +36,7 @@ def register(main: typer.Typer) -> None:
 
 @app.command("list")
 def list_projects(*, as_json: AsJson = False) -> None:
-    """List the projects, the one that was worked on last first."""
+    """List the projects, the latest first."""
     from agent_memory.journal import store
 
     with database() as conn:
@@ -37,18 +44,33 @@ def list_projects(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("id", "name", "sessions", "last", "identity"):
-        table.add_column(name)
-    for row in rows:
-        last = f"{row['last_event_at'].astimezone():%Y-%m-%d}" if row["last_event_at"] else "–"
-        table.add_row(str(row["id"]), plain(row["name"]), str(row["sessions"]), last, plain(row["identity"]))
-    Console(highlight=False).print(table if rows else "Nothing was recorded yet.")
+    if not rows:
+        typer.echo("Nothing was recorded yet.")
+        return
+    print_table(
+        ("id", "name", "sessions", "last", "identity"),
+        [
+            (
+                str(row["id"]),
+                row["name"],
+                f"{row['sessions']:,}",
+                f"{row['last_event_at'].astimezone():%Y-%m-%d}" if row["last_event_at"] else "–",
+                row["identity"],
+            )
+            for row in rows
+        ],
+        wide="identity",
+        right=("id", "sessions"),
+        fold=True,
+    )
 
 
 @app.command()
 def show(project: Named, *, as_json: AsJson = False) -> None:
-    """Show one project: what was merged into it, which folders were given to it, and where its sessions ran."""
+    """Show one project.
+
+    What was merged into it, which folders were given to it, and where its sessions ran.
+    """
     from agent_memory.journal import store
 
     with database() as conn:
@@ -56,27 +78,38 @@ def show(project: Named, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(row)
         return
-    console = Console(highlight=False)
-    console.print(f"[bold]#{row['id']} {plain(row['name'])}[/bold]  {plain(row['identity'])}")
-    console.print(f"{row['sessions']} sessions, last {row['last_event_at'] or '–'}")
+    out = console()
+    out.print(f"[bold]#{row['id']} {plain(row['name'])}[/bold]  {plain(row['identity'])}")
+    last = f"{row['last_event_at'].astimezone():%Y-%m-%d %H:%M}" if row["last_event_at"] else "–"
+    out.print(f"{counted(row['sessions'], 'sessions')}, last {last}")
     for title, values in (
         ("merged into it", "merged"),
         ("folders given to it", "folders"),
         ("seen in", "seen"),
     ):
         for value in row[values]:
-            console.print(f"  {title}: {value}", markup=False)
+            out.print(f"  {title}: {readable(value)}", markup=False)
 
 
 @app.command()
 def merge(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="The project that becomes part of INTO.")],
-    target: Annotated[str, typer.Argument(metavar="INTO", help="The project that stays.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FROM", autocompletion=completing.project, help="The project that becomes part of INTO."
+        ),
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="INTO", autocompletion=completing.project, help="The project that stays.")
+    ],
     *,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make one project part of another: all that it has, and all that will come. `split --remote` undoes it."""
+    """Make one project part of another.
+
+    All that it has, and all that will come. `split --remote` undoes it.
+    """
     from agent_memory import regroup
 
     with database() as conn, conn.transaction(force_rollback=dry_run):
@@ -97,7 +130,10 @@ def split(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take sessions out of a project into one of their own; what comes later goes the same way."""
+    """Take sessions out of a project into one of their own.
+
+    What comes later goes the same way.
+    """
     from agent_memory import regroup
 
     if (path is None) == (remote is None):

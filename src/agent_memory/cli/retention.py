@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent_memory import settings
-from agent_memory.cli import terminal
+from agent_memory.cli import completing, terminal
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from agent_memory.forgetting.retention import Due
 
 group = typer.Typer(
-    help="Let go of old sessions, by age and by size. Off until it is set; then the service does it daily.",
+    help="Let go of old sessions, by age and by size. Off until it is set.",
     no_args_is_help=True,
 )
 Where = Annotated[
     str | None,
     typer.Option(
-        "--project", "-p", help="Only this project. Default: all that have no setting of their own."
+        "--project",
+        "-p",
+        autocompletion=completing.project,
+        help="Only this project. Default: all that have no setting of their own.",
     ),
 ]
 
@@ -68,9 +71,13 @@ def set_(
     ] = None,
     project: Where = None,
     notes: Annotated[bool, typer.Option("--notes", help="Saved notes go by their age, too.")] = False,
+    as_json: terminal.AsJson = False,
 ) -> None:
-    """Set how much is kept. It changes nothing yet: it says what the next run, within a day, would let go. With neither
-    bound a project keeps everything."""
+    """Set how much is kept, and say what the next run would let go.
+
+    Nothing goes yet: the service does it within a day, `retention run` at once. With neither bound a project keeps
+    everything.
+    """
     from agent_memory.forgetting import retention
     from agent_memory.forgetting.retention import Policy
 
@@ -78,19 +85,24 @@ def set_(
         policy = Policy(project_id=_project(conn, project), days=days, megabytes=megabytes, notes=notes)
         retention.change(conn, policy)
         terminal.audit(conn, "retention set", kind="admin")
-        _print_plan(retention.plan(conn, settings.load()))
+        due = retention.plan(conn, settings.load())
+    if as_json:
+        terminal.print_json(due)
+    else:
+        _print_plan(due)
 
 
 @group.command()
-def off(*, project: Where = None) -> None:
+def off(*, project: Where = None, as_json: terminal.AsJson = False) -> None:
     """Take a setting back."""
     from agent_memory.forgetting import store
 
     with terminal.database() as conn:
-        if not store.drop_policy(conn, _project(conn, project)):
+        project_id = _project(conn, project)
+        if not store.drop_policy(conn, project_id):
             raise AgentMemoryError("Nothing was set there.", "See: agent-memory retention show")
         terminal.audit(conn, "retention off", kind="admin")
-    typer.echo("Taken back.")
+    terminal.tell("Taken back.", {"off": True, "project_id": project_id}, as_json=as_json)
 
 
 @group.command()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent_memory import __version__, paths, settings
-from agent_memory.cli.terminal import plain, print_findings, span
+from agent_memory.cli.tables import print_facts
+from agent_memory.cli.terminal import AsJson, console, counted, plain, print_findings, print_json, span, tell
 
-PROJECTS_SHOWN = 8
+PROJECTS_SHOWN = 6
+"""With these, and something wrong, all of it still stands in 24 lines."""
 MACHINES_SHOWN_S = 30 * 86_400.0
 """A machine that was silent for longer is not shown."""
 UP_S = 120.0
@@ -34,20 +33,27 @@ def up(
         bool, typer.Option("--detach", "-d", help="Start it in the background and come back.")
     ] = False,
     agent_started: Annotated[bool, typer.Option("--agent-started", hidden=True)] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Start the service: it stores what the hooks record, and answers."""
+    """Start the service: it stores what is recorded, and answers."""
     from agent_memory.service import run, sockets
 
     config = settings.load()
     pid = run.running_pid()
     if pid is not None:
-        typer.echo(
-            f"agent-memory runs already: {sockets.address(config)} (process {pid}). Stop it with: agent-memory down"
+        tell(
+            f"agent-memory runs already: {sockets.address(config)} (process {pid}). Stop it with: agent-memory down",
+            {"address": sockets.address(config), "pid": pid, "started": False},
+            as_json=as_json,
         )
         return
     if detach:
         pid = run.start_detached(adopt=not agent_started)
-        typer.echo(f"agent-memory runs: {sockets.address(config)} (process {pid})")
+        tell(
+            f"agent-memory runs: {sockets.address(config)} (process {pid})",
+            {"address": sockets.address(config), "pid": pid, "started": True},
+            as_json=as_json,
+        )
     else:
         typer.echo(f"agent-memory starts at {sockets.address(config)}; Ctrl-C stops it.")
         if agent_started:
@@ -55,7 +61,7 @@ def up(
         run.serve(adopt=not agent_started)
 
 
-def down() -> None:
+def down(*, as_json: AsJson = False) -> None:
     """Stop the service, and the embedded Postgres with it."""
     from agent_memory.database import embedded
     from agent_memory.service import run
@@ -63,28 +69,39 @@ def down() -> None:
     stopped = run.stop()
     database = not settings.load().external_database and embedded.stop()
     said = [name for name, was in (("the service", stopped), ("the embedded Postgres", database)) if was]
-    typer.echo(f"Stopped {' and '.join(said)}." if said else "Nothing ran.")
+    tell(
+        f"Stopped {' and '.join(said)}." if said else "Nothing ran.",
+        {"service": stopped, "database": database},
+        as_json=as_json,
+    )
 
 
-def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show in one screen whether everything works. Exit code 1 where something does not."""
+def status(*, as_json: AsJson = False) -> None:
+    """Show on one screen whether everything works.
+
+    Exit code 1: something does not, with what to do about it.
+    """
     report = _report()
     if as_json:
-        typer.echo(json.dumps(report, indent=2, default=str))
+        print_json(report)
     else:
         _print(report)
     if report["problems"]:
         raise typer.Exit(1)
 
 
-def migrate() -> None:
-    """Bring the database's tables up to this version. The service does it at every start."""
+def migrate(*, as_json: AsJson = False) -> None:
+    """Bring the database's tables up to this version.
+
+    The service does it at every start.
+    """
     from agent_memory.database import migrate as migrations
     from agent_memory.database import server
 
     with server.connect(server.conninfo(settings.load(), adopt=True)) as conn:
         applied = migrations.migrate(conn)
-    typer.echo("\n".join(f"applied {name}" for name in applied) or "Nothing to do.")
+    said = "\n".join(f"applied {name}" for name in applied) or "Nothing to do."
+    tell(said, {"applied": applied}, as_json=as_json)
 
 
 def _report() -> dict[str, Any]:
@@ -140,49 +157,51 @@ def _without_service(pid: int | None) -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    rows: list[tuple[str, str]] = []
     well = not report["problems"]
     running = f" · up {span(report['uptime_s'])} · process {report['pid']}" if "uptime_s" in report else ""
     state = f"[{'green' if well else 'red'}]{report['status']}[/]"
-    table.add_row("service", f"{state}{running} · {report['address']}")
-    table.add_row("home", f"{plain(report['home'])} · {report['database']}")
+
+    def add(name: str, said: str) -> None:
+        rows.append((name, said))
+
+    add("service", f"{state}{running} · {report['address']}")
+    add("home", f"{plain(report['home'])} · {report['database']}")
     if stored := report.get("stored"):
-        table.add_row("stored", " · ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in stored.items()))
-    table.add_row("waiting", _waiting(report))
-    table.add_row("backup", _backup(report["backup"]))
+        add("stored", " · ".join(counted(n, name.replace("_", " ")) for name, n in stored.items()))
+    add("waiting", _waiting(report))
+    add("backup", _backup(report["backup"]))
     if lessons := report.get("lessons"):
-        table.add_row("lessons", _lessons(lessons))
+        add("lessons", _lessons(lessons))
     if (kept := report.get("retention")) and (kept["policies"] or kept["last_run"]):
         last = kept["last_run"]
         freed = (
             f"last run {last['ran_at'][:16]}, {last['bytes'] / 2**20:.1f} MB freed" if last else "not run yet"
         )
-        table.add_row("retention", f"{kept['policies']} set · {freed}")
+        add("retention", f"{counted(kept['policies'], 'settings')} · {freed}")
     if len(machines := _heard_lately(report)) > 1:
         said = [f"{plain(one['id'])} ({one['version']}, {_heard(one['silent_s'])})" for one in machines]
-        table.add_row("machines", " · ".join(said))
+        add("machines", " · ".join(said))
     latest = sorted(report.get("projects", []), key=lambda p: p["last_event_at"] or "", reverse=True)
     for number, project in enumerate(latest[:PROJECTS_SHOWN]):
         where = plain(project["path"] or project["identity"])
-        table.add_row(
-            "" if number else "projects", f"#{project['id']} {where} · {project['sessions']} sessions"
+        add(
+            "" if number else "projects",
+            f"#{project['id']} {where} · {counted(project['sessions'], 'sessions')}",
         )
     if len(latest) > PROJECTS_SHOWN:
-        table.add_row("", f"and {len(latest) - PROJECTS_SHOWN} more: agent-memory status --json")
-    console = Console(highlight=False)
-    console.print(table)
-    print_findings(console, report["findings"])
+        add("", f"and {len(latest) - PROJECTS_SHOWN} more: agent-memory project list")
+    print_facts(rows)
+    print_findings(report["findings"])
     if not well:
-        console.print("\nA closer look: [bold]agent-memory doctor[/bold]")
+        console().print("\nA closer look: [bold]agent-memory doctor[/bold]")
 
 
 def _waiting(report: dict[str, Any]) -> str:
     spool, queue = report["spool"], report.get("queue") or {}
     parts = [
-        f"{spool['pending']:,} events" if spool["pending"] else "",
-        f"{queue['pending']:,} turns" if queue.get("pending") else "",
+        counted(spool["pending"], "events") if spool["pending"] else "",
+        counted(queue["pending"], "turns") if queue.get("pending") else "",
         f"{queue['unembedded']:,} passages for their vectors" if queue.get("unembedded") else "",
     ]
     return ", ".join(part for part in parts if part) or "nothing"
@@ -198,7 +217,7 @@ def _heard(silent_s: float) -> str:
 
 def _lessons(count: dict[str, int]) -> str:
     waiting = count.get("candidate", 0)
-    wait = f" · {waiting} candidates wait for you: agent-memory lesson review" if waiting else ""
+    wait = f" · {counted(waiting, 'candidates')} to decide on: agent-memory lesson review" if waiting else ""
     return f"{count.get('active', 0)} active{wait}"
 
 

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from agent_memory import settings
+from agent_memory.cli import completing
+from agent_memory.cli.terminal import AsJson, console, counted, plain, print_json, progress, readable
+from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from agent_memory.capture import backfill as filling
 
 Scope = Annotated[
@@ -20,7 +24,12 @@ Scope = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
 Agent = Annotated[
-    str, typer.Argument(help="claude, codex, gemini, opencode, copilot, vscode, cursor, windsurf, cline, zed")
+    str,
+    typer.Argument(
+        metavar="AGENT",
+        autocompletion=completing.agent,
+        help="claude, codex, gemini, opencode, copilot, vscode, cursor, windsurf, cline, zed",
+    ),
 ]
 
 
@@ -30,55 +39,83 @@ def register(app: typer.Typer) -> None:
     app.command(hidden=True)(locate)
 
 
-def connect(agent: Agent, *, scope: Scope = "user", dry_run: DryRun = False) -> None:
-    """Let an agent be recorded, and give it the memory: hooks and an MCP server in its own settings."""
-    _change(agent, scope, dry_run=dry_run, remove=False)
+def connect(agent: Agent, *, scope: Scope = "user", dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Let an agent be recorded, and give it the memory.
+
+    Writes hooks and an MCP server into the agent's own settings, beside what is there.
+    """
+    _change(agent, scope, dry_run=dry_run, remove=False, as_json=as_json)
 
 
-def disconnect(agent: Agent, *, scope: Scope = "user", dry_run: DryRun = False) -> None:
-    """Take our entries out of an agent's settings again; nothing else is touched."""
-    _change(agent, scope, dry_run=dry_run, remove=True)
+def disconnect(
+    agent: Agent, *, scope: Scope = "user", dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Take our entries out of an agent's settings again."""
+    _change(agent, scope, dry_run=dry_run, remove=True, as_json=as_json)
 
 
-def _change(agent: str, scope: Literal["user", "project"], *, dry_run: bool, remove: bool) -> None:
+def _change(
+    agent: str, scope: Literal["user", "project"], *, dry_run: bool, remove: bool, as_json: bool
+) -> None:
     from agent_memory import agents
     from agent_memory.agents import settings_file
     from agent_memory.agents.claude_code import plugin
     from agent_memory.capture import heard
 
     changes = agents.connection(agent)(scope, Path.cwd(), remove=remove)
-    if not changes:
+    said: list[str] = []
+    if changes and not dry_run:
+        settings_file.write(changes)
+        if scope == "user":
+            heard.disconnected(agent) if remove else heard.connected(agent)
+        if not remove:
+            plugin.note_installation()
+            said.append(
+                f"Restart {agent}: from its next session on it is recorded and has the memory's tools."
+            )
+            if note := agents.AFTER_CONNECTING.get(agent, lambda: None)():
+                said.append(note)
+    if as_json:
+        files = [str(change.path) for change in changes]
+        values = {
+            "agent": agent,
+            "connected": not remove,
+            "files": files,
+            "written": not dry_run,
+            "notes": said,
+        }
+        print_json(values | ({"diff": settings_file.diff(changes)} if dry_run else {}))
+    elif not changes:
         typer.echo(f"{agent} is {'not connected' if remove else 'connected already'}; nothing changed.")
-        return
-    if dry_run:
+    elif dry_run:
         typer.echo(settings_file.diff(changes), nl=False)
-        return
-    settings_file.write(changes)
-    for change in changes:
-        if change.is_backup:
-            what = "removed the backup" if change.after is None else "kept a backup:"
-        else:
-            what = "took our entries out of" if remove else "wrote our entries into"
-        typer.echo(f"{what} {change.path}")
-    if scope == "user":
-        heard.disconnected(agent) if remove else heard.connected(agent)
-    if not remove:
-        plugin.note_installation()
-        typer.echo(f"Restart {agent}: from its next session on it is recorded and has the memory's tools.")
-        if note := agents.AFTER_CONNECTING.get(agent, lambda: None)():
-            typer.echo(note)
+    else:
+        for change in changes:
+            if change.is_backup:
+                what = "removed the backup" if change.after is None else "kept a backup:"
+            else:
+                what = "took our entries out of" if remove else "wrote our entries into"
+            typer.echo(f"{what} {change.path}")
+        for line in said:
+            typer.echo(line)
 
 
 def backfill(
     places: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Default: where the agents keep them.")
+        list[Path] | None, typer.Argument(metavar="PATH", help="Default: where the agents keep them.")
     ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Import what agents did before, from their own session files. Again: only what is new."""
+    """Import what agents did before, from their session files.
+
+    Run again, it imports only what is new.
+    """
     from agent_memory.capture import backfill as filling
 
     try:
-        _print_report(_import(filling.find(places or filling.default_places())))
+        report = _import(filling.find(places or filling.default_places()))
+        print_json(report) if as_json else _print_report(report)
     except KeyboardInterrupt:
         typer.echo(
             "Broken off. What was read is stored; the next agent-memory backfill goes on there.", err=True
@@ -87,30 +124,35 @@ def backfill(
 
 
 def welcome() -> None:
-    """Import the history that is there, or a small sample, and show one recall from it."""
+    """Import the history that is there, or a sample; recall once."""
     from agent_memory import sample
     from agent_memory.capture import backfill as filling
-    from agent_memory.service import sockets
+    from agent_memory.service import run, sockets
 
-    console = Console(highlight=False)
+    if run.running_pid() is None:
+        raise AgentMemoryError("The service does not run.", "Start it: agent-memory up --detach")
+    out = console()
     places = filling.default_places()
     files = filling.find(places)
     if files:
-        console.print(f"Importing {len(files)} session files from {', '.join(map(str, places))} …")
+        out.print(f"Importing {len(files)} session files from {', '.join(map(str, places))} …")
     else:
-        console.print("No agent's history is here; taking a small made-up session instead.")
+        out.print("No agent's history is here; taking a small made-up session instead.")
     _print_report(_import(files or [sample.session()]))
     _wait_for_worker()
-    _show_one_recall(console, None if files else sample.QUESTION)
+    _show_one_recall(out, None if files else sample.QUESTION)
     command = Path(sys.argv[0])
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
-    console.print(f"\nagent-memory runs at [bold]{sockets.address(settings.load())}[/bold]")
-    console.print(f"Next: [bold]{command} connect claude[/bold]   then use Claude Code as always.")
+    out.print(f"\nagent-memory runs at [bold]{sockets.address(settings.load())}[/bold]")
+    out.print(f"Next: [bold]{command} connect claude[/bold]   then use Claude Code as always.")
 
 
 def mcp() -> None:
-    """Serve the memory to an agent over MCP, on standard input and output. Agents start this by themselves."""
+    """Serve the memory to an agent over MCP, on stdin and stdout.
+
+    Agents start this by themselves.
+    """
     from agent_memory.mcp import server
 
     server.main()
@@ -127,7 +169,6 @@ def _import(files: list[Path]) -> filling.Report:
     from rich.progress import (
         BarColumn,
         DownloadColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -141,40 +182,41 @@ def _import(files: list[Path]) -> filling.Report:
     conninfo = server.conninfo(config)
     with server.connect(conninfo) as conn:
         migrate.migrate(conn)
-    with Progress(TextColumn("reading"), *columns) as bar:
+    with progress(TextColumn("reading"), *columns) as bar:
         task = bar.add_task("reading", total=sum(file.stat().st_size for file in files))
         return parallel.import_files(conninfo, files, config, lambda count: bar.advance(task, count))
 
 
 def _print_report(report: filling.Report) -> None:
-    console = Console(highlight=False)
+    out = console()
     stored = ", ".join(
-        f"{getattr(report.stored, name)} {name.replace('_', ' ')}" for name in report.stored.__slots__
+        counted(getattr(report.stored, name), name.replace("_", " ")) for name in report.stored.__slots__
     )
     if report.unchanged == report.files:
-        console.print(f"{report.files} session files, nothing new.")
+        out.print(f"{counted(report.files, 'session files')}, nothing new.")
         return
-    console.print(
-        f"{report.files} session files ({report.unchanged} unchanged), {report.lines:,} lines; new: {stored}."
+    out.print(
+        f"{counted(report.files, 'session files')} ({report.unchanged:,} unchanged), {report.lines:,} lines;"
+        f" new: {stored}."
     )
     for why, count in report.told.most_common():
         if why.startswith("skipped: "):
-            console.print(f"  {count:>7,} {why}", style="dim", markup=False)
+            out.print(f"  {count:>7,} {why}", style="dim", markup=False)
     for file, why in report.unreadable.items():
-        console.print(f"  cannot read {file}: {why}", style="yellow", markup=False)
+        out.print(f"  cannot read {file}: {why}", style="yellow", markup=False)
 
 
 def _wait_for_worker() -> None:
     """Wait until every turn is recallable by words; vectors may still be on their way."""
     import time
 
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
     from agent_memory.service import run
 
     with (
         run.client(timeout=10) as service,
-        Progress(TextColumn("remembering"), BarColumn(), MofNCompleteColumn()) as bar,
+        progress(TextColumn("remembering"), BarColumn(), MofNCompleteColumn()) as bar,
     ):
         task = bar.add_task("remembering", total=None)
         most = 0
@@ -188,7 +230,7 @@ def _wait_for_worker() -> None:
             time.sleep(0.2)
 
 
-def _show_one_recall(console: Console, question: str | None) -> None:
+def _show_one_recall(out: Console, question: str | None) -> None:
     from agent_memory.database import server
     from agent_memory.observations import embed, store
     from agent_memory.recall import search
@@ -197,17 +239,14 @@ def _show_one_recall(console: Console, question: str | None) -> None:
     with server.connect(server.conninfo(config)) as conn:
         latest = store.latest_turn(conn)
         if latest is None:
-            console.print("Nothing in it is worth remembering yet.")
+            out.print("Nothing in it is worth remembering yet.")
             return
         query = question or latest["title"]
         answer = search.recall(
             conn, query, project_id=latest["project_id"], embedder=embed.load(config), k=1, budget_chars=1200
         )
-    console.print(f'\n[bold]agent-memory recall "{query}"[/bold]')
+    out.print(f'\n[bold]agent-memory recall "{plain(query)}"[/bold]')
     for hit in answer.hits:
-        console.print(
-            f"{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}  #{hit.id}  {hit.title}",
-            style="green",
-            markup=False,
-        )
-        console.print(hit.text, markup=False)
+        at = f"{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}"
+        out.print(f"{at}  #{hit.id}  {readable(hit.title)}", style="green", markup=False)
+        out.print(readable(hit.text), markup=False)

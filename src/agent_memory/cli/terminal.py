@@ -1,10 +1,16 @@
-"""What the groups of commands share: common options, the database, the project one stands in, printing."""
+"""What the groups of commands share: common options, the database, the project one stands in, printing.
+
+What was recorded may hold anything. It goes to the screen through `readable` (or `plain`, where markup is read), so
+that a stored text moves no cursor, colours nothing and turns no line around. In a pipe nothing is coloured, wrapped or
+cut.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,10 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from agent_memory import settings
+from agent_memory.cli import completing
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
     from agent_memory.database import Connection
     from agent_memory.observations.embed import Embedder
@@ -23,7 +31,10 @@ if TYPE_CHECKING:
 Project = Annotated[
     str | None,
     typer.Option(
-        "--project", "-p", help="A folder, a git remote or a project's id. Default: the folder you stand in."
+        "--project",
+        "-p",
+        autocompletion=completing.project,
+        help="A folder, a git remote, a name or an id. Default: the folder you stand in.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -80,21 +91,71 @@ def embedder() -> Embedder:
     return embed.load(settings.load())
 
 
+PIPED_WIDTH = 100_000
+"""Columns of a line that nobody sees on a screen: nothing is wrapped or cut."""
+
+_UNSEEN = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
+_UNSEEN |= dict.fromkeys([*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where to print: as wide as the terminal, or as wide as it takes. Rich takes the colours away for NO_COLOR."""
+    from rich.console import Console
+
+    if (sys.stderr if stderr else sys.stdout).isatty():
+        return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, width=PIPED_WIDTH, soft_wrap=True)
+
+
+def progress(*columns: ProgressColumn) -> Progress:
+    """A bar on stderr, so that what is printed stays clean; none where nobody looks."""
+    from rich.progress import Progress
+
+    return Progress(*columns, console=console(stderr=True), disable=not sys.stderr.isatty())
+
+
+def readable(text: str) -> str:
+    """The text with what a terminal would obey in place of reading: escapes, other controls, marks of direction."""
+    return text.translate(_UNSEEN)
+
+
+def plain(text: str) -> str:
+    """The same, in the midst of markup."""
+    from rich.markup import escape
+
+    return escape(readable(text))
+
+
+def print_error(problem: str, remedy: str) -> None:
+    from rich.text import Text
+
+    out = console(stderr=True)
+    out.print(Text("error: ", style="bold red").append(readable(problem), style="not bold"))
+    out.print(f"  what to do: {readable(remedy)}", markup=False)
+
+
+def tell(said: str, value: Any, *, as_json: bool) -> None:
+    """What a command did: in words, or as a value."""
+    if as_json:
+        print_json(value)
+    else:
+        typer.echo(readable(said))
+
+
 def print_json(value: Any) -> None:
-    def plain(odd: Any) -> Any:
+    def spelled(odd: Any) -> Any:
         return (
             dataclasses.asdict(odd)
             if dataclasses.is_dataclass(odd) and not isinstance(odd, type)
             else str(odd)
         )
 
-    typer.echo(json.dumps(value, indent=2, default=plain, ensure_ascii=False))
+    typer.echo(json.dumps(value, indent=2, default=spelled, ensure_ascii=False))
 
 
-def plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+def counted(count: int, things: str) -> str:
+    """A number of things in words: `1 session`, `1,200 sessions`."""
+    return f"{count:,} {things.removesuffix('s') if count == 1 else things}"
 
 
 def span(seconds: float) -> str:
@@ -105,11 +166,12 @@ def span(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def print_findings(console: Console, findings: Iterable[Mapping[str, Any]]) -> None:
+def print_findings(findings: Iterable[Mapping[str, Any]]) -> None:
     """Each finding of health's with its remedy beneath."""
+    out = console()
     for finding in findings:
         advice = finding.get("level") == "advice"
-        console.print(
+        out.print(
             f"\n[{'yellow' if advice else 'red'}]{'·' if advice else '✗'}[/] {plain(finding['problem'])}"
         )
-        console.print(f"  [dim]{plain(finding['remedy'])}[/]")
+        out.print(f"  [dim]{plain(finding['remedy'])}[/]")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from agent_memory.cli.terminal import AsJson, print_json
 from agent_memory.errors import AgentMemoryError
 
 
@@ -19,8 +20,12 @@ def register(app: typer.Typer) -> None:
 def open_viewer(
     *,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Open the viewer in a browser, logged in. The link is good once, for two minutes."""
+    """Open the viewer in a browser, logged in.
+
+    The link that it prints is good once, for two minutes. --json only prints it.
+    """
     import httpx
 
     from agent_memory.service import run
@@ -37,6 +42,9 @@ def open_viewer(
             "The running service gave no link; it may be of an earlier version.",
             "Restart it: agent-memory down, agent-memory up --detach",
         ) from None
+    if as_json:
+        print_json({"url": url})
+        return
     typer.echo(url)
     if no_browser or not _has_screen():
         typer.secho("Open this link within two minutes; it is good once.", err=True)

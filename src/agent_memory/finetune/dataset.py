@@ -118,11 +118,16 @@ def make(conn: Connection, wanted: Wanted, out: Path, settings: Settings) -> Pub
         raise AgentMemoryError(f"{out} is not empty.", "Name a new folder: a data set is never written over.")
     count, counted_by = tokens.counter(wanted.tokenizer)
     began = time.monotonic()
-    paths.make_private(out.parent)
-    for left in out.parent.iterdir():
-        if left.name.startswith(f".{out.name}-draft-"):  # of a run that was killed: nobody has audited it
-            shutil.rmtree(left)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-draft-", dir=out.parent))
+    try:
+        paths.make_private(out.parent)
+        for left in out.parent.iterdir():
+            if left.name.startswith(f".{out.name}-draft-"):  # of a run that was killed: nobody has audited it
+                shutil.rmtree(left)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-draft-", dir=out.parent))
+    except OSError as error:
+        raise AgentMemoryError(
+            f"{out} cannot be made: {error.strerror}.", "Name a folder in a place of yours, with space left."
+        ) from None
     try:
         store.snapshot(conn)
         honoured = store.tombstones(conn)

@@ -105,6 +105,7 @@ def create_session(new: NewSession, conn: Database, by: By) -> dict[str, Any]:
 
 @router.patch("/sessions/{session_id}")
 def change_session(session_id: str, change: SessionChange, conn: Database, by: By) -> dict[str, Any]:
+    """Fill in what was not known of a session, such as its end."""
     known = _session(conn, session_id, by)
     at = change.ended_at or known["last_event_at"]
     row = store.SessionRow(
@@ -121,6 +122,7 @@ def change_session(session_id: str, change: SessionChange, conn: Database, by: B
 
 @router.get("/sessions/{session_id}")
 def get_session(session_id: str, conn: Database, by: By) -> dict[str, Any]:
+    """One session, with how many prompts and calls it had."""
     return _session(conn, session_id, by)
 
 
@@ -136,6 +138,7 @@ class NewPrompt(BaseModel):
 
 @router.post("/prompts", status_code=201)
 def create_prompt(new: NewPrompt, conn: Database, state: Service, by: By) -> dict[str, Any]:
+    """Store one prompt of a session, which is made where it is not known."""
     event = Event(
         agent=new.agent,
         session_id=new.session_id,

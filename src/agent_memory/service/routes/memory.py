@@ -103,6 +103,7 @@ def list_observations(
 
 @router.get("/observations/{number}")
 def get_observation(number: Number, conn: Database, by: By) -> Full:
+    """One observation whole, with its sources."""
     project_id = store.project_of(conn, number)
     found = recalling.get(conn, project_id=project_id, ids=[number]) if project_id is not None else []
     if not found or not by.may_reach(project_id):
