@@ -10,6 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from agent_memory.finetune import formats
+
 Row = dict[str, Any]
 TAGS = ("<tool_call>", "</tool_call>")
 UNUSED = 16
@@ -117,7 +119,7 @@ def make_model(
     model = transformers.Qwen2ForCausalLM(config)
     with torch.no_grad():
         for module in (model.get_input_embeddings(), *([] if tied else [model.lm_head])):
-            module.weight.mul_(5.0)  # else the words of a random model are hardly different
+            module.weight.mul_(15.0)  # else a random model cannot be sure of anything
             unused = module.weight[-1].clone()
             module.weight[-UNUSED:] = unused
             if untrained_tags:
@@ -147,7 +149,7 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     )
     made.train_from_iterator(texts, trainer)
     made.add_tokens([tokenizers.AddedToken(tag, special=False, normalized=False) for tag in TAGS])
-    tokenizer: Any = transformers.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    tokenizer: Any = transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|endoftext|>"
     )
     templates = Path(trl.__file__).parent / "chat_templates"
@@ -156,5 +158,5 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
 
 
 def texts(told: Iterable[Mapping[str, Any]]) -> list[str]:
-    """All that stands in rows, for a vocabulary."""
-    return [json.dumps([row["messages"], json.loads(row["tools"])], ensure_ascii=False) for row in told]
+    """What the model reads of rows, for a vocabulary."""
+    return [formats.render(row, "qwen2.5")["text"] for row in told]
