@@ -115,11 +115,12 @@ def make_model(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
+        initializer_range=0.12,  # random features that are worth something: LoRA can learn from them
     )
     model = transformers.Qwen2ForCausalLM(config)
     with torch.no_grad():
         for module in (model.get_input_embeddings(), *([] if tied else [model.lm_head])):
-            module.weight.mul_(15.0)  # else a random model cannot be sure of anything
+            module.weight.normal_(0.0, 0.3)  # else a random model cannot be sure of anything
             unused = module.weight[-1].clone()
             module.weight[-UNUSED:] = unused
             if untrained_tags:

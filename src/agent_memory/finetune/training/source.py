@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_memory import settings
-from agent_memory.database import server
+from agent_memory.database import migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import dataset
 from agent_memory.finetune.index import TRAIN, VALIDATION
@@ -54,6 +54,7 @@ def manifest(folder: Path) -> dict[str, Any]:
 def registered(folder: Path) -> None:
     """Raises AgentMemoryError: the register does not know this data set, or something in it was forgotten since."""
     with server.connect(server.conninfo(settings.load())) as conn:
+        migrate.migrate(conn)
         known = dataset.state_of(conn, folder)
     if known is None:
         raise AgentMemoryError(

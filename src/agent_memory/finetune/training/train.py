@@ -136,6 +136,8 @@ def _ready(run: Run, tell: Tell) -> _Ready:
     tell(Progress(text=f"Base {folder}, on {device}, in {str(dtype).removeprefix('torch.')}"))
     transformers.set_seed(training.seed)
     tokenizer = base.tokenizer(run, folder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     model = base.load(folder, base.config(run, folder), dtype, device)
     encoder = Encoder(tokenizer, base.stops(model, tokenizer))
     looked_at = list(source.some(run.data, LOOKED_AT))
@@ -180,6 +182,7 @@ def _trained(
     run: Run, place: Run, ready: _Ready, cache: Path, *, rows: int | None, epochs: float, tell: Tell
 ) -> Outcome:
     import torch
+    from transformers import PrinterCallback
     from trl import SFTTrainer
 
     context, counts = run.config.training.context, Counts()
@@ -199,14 +202,14 @@ def _trained(
     checkpoint = checkpoints.last_whole(place.checkpoints)
     watcher = watch.watch(place, tell, resumed_at=checkpoints.step_of(checkpoint))
     trainer = SFTTrainer(
-        model=ready.model,
+        model=_adapted(run, ready),
         args=_arguments(run, place, ready, counts.rows, epochs, evaluates=len(held_out) > 0),
         train_dataset=learned,
         eval_dataset=held_out if len(held_out) else None,
         processing_class=ready.tokenizer,
-        peft_config=_lora(run, ready),
         callbacks=[watcher],
     )
+    trainer.remove_callback(PrinterCallback)
     if checkpoint:
         tell(Progress(text=f"Going on from step {checkpoints.step_of(checkpoint)}"))
     began = time.monotonic()
@@ -270,12 +273,13 @@ def _fits_gate(counts: Counts, context: int) -> Gate:
     )
 
 
-def _lora(run: Run, ready: _Ready) -> Any:
+def _adapted(run: Run, ready: _Ready) -> Any:
+    """The base with what is to be trained: LoRA beside each layer, and the tags' own rows where they need it."""
     import peft
 
     wanted = run.config.lora.train_tags
     trains = bool(ready.tags.tokens) and (wanted is True or (wanted == "auto" and bool(ready.tags.untrained)))
-    return peft.LoraConfig(
+    config = peft.LoraConfig(
         r=run.config.lora.rank,
         lora_alpha=run.config.lora.alpha,
         lora_dropout=run.config.lora.dropout,
@@ -283,6 +287,11 @@ def _lora(run: Run, ready: _Ready) -> Any:
         trainable_token_indices=tags.trainable(ready.model, ready.tags) if trains else None,
         task_type="CAUSAL_LM",
     )
+    model = peft.get_peft_model(ready.model, config)
+    head = model.get_output_embeddings()
+    if not hasattr(head, "bias"):  # PEFT's wrapper around trained rows has none, and TRL's loss asks for it
+        head.bias = getattr(head.original_module, "bias", None)
+    return model
 
 
 def _arguments(run: Run, place: Run, ready: _Ready, rows: int, epochs: float, *, evaluates: bool) -> Any:
@@ -310,13 +319,12 @@ def _arguments(run: Run, place: Run, ready: _Ready, rows: int, epochs: float, *,
         save_total_limit=2,
         max_length=None,  # rows were cut to the context, at the end of an answer
         dataset_kwargs={"skip_prepare_dataset": True},
-        pad_token=ready.tokenizer.pad_token or ready.tokenizer.eos_token,
         use_cpu=ready.device == "cpu",
         ddp_backend="gloo" if ready.device == "cpu" and world > 1 else None,
         ddp_find_unused_parameters=False if world > 1 else None,
         bf16=False,  # the base's numbers are in the wanted type themselves, the adapter's are whole
         fp16=str(ready.dtype) == "torch.float16",
-        gradient_checkpointing=ready.device != "cpu",
+        activation_checkpointing=ready.device != "cpu",
         dataloader_pin_memory=ready.device == "cuda",
         report_to=[],
         disable_tqdm=True,
