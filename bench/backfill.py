@@ -19,21 +19,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from agent_memory import settings
 from agent_memory.agents.claude_code import transcript
 from agent_memory.capture import parallel
 from agent_memory.capture.backfill import backfill
 from agent_memory.database import migrate, server
 from agent_memory.journal.ingest import _Rows
+from bench.figures import Figure, short, show
 from bench.home import scratch_home
 from bench.ingest import WORDS
 
 FILES = 24
 FILE_BYTES = 4 << 20
 SEED = 7
+RAW = "COPY of the same lines as text"
 
 
 def session(rng: random.Random) -> str:
@@ -90,7 +89,7 @@ def timed(what: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def main() -> None:
+def figures() -> list[Figure]:
     rng = random.Random(SEED)
     with tempfile.TemporaryDirectory() as folder, scratch_home():
         files = []
@@ -128,7 +127,7 @@ def main() -> None:
                             copy.write_row((line,))
                 conn.execute("drop table bench_raw")
 
-        rows.append(("raw: COPY of the lines", timed(copied)))
+        rows.append((RAW, timed(copied)))
 
         def stored() -> None:
             with server.connect(conninfo) as conn:
@@ -148,11 +147,19 @@ def main() -> None:
             again = conn.execute("select count(*) as n from mem_tool_calls").fetchone()
         if counted != again or not counted or not counted["n"]:
             raise SystemExit(f"the two imports differ: {counted} and {again} calls")
-        table = Table("", "s", "MB/s", title=f"{size:.0f} MB of transcripts in {FILES} files")
-        for what, seconds in rows:
-            table.add_row(what, f"{seconds:.2f}", f"{size / seconds:.1f}")
-        Console().print(table)
+        plain = dict(rows)[RAW]
+        return [
+            Figure(
+                name=f"{size:.0f} MB of transcripts {what}",
+                value=size / seconds,
+                unit="MB/s",
+                beside=f"{RAW}: {short(size / plain)} MB/s",
+                ratio=seconds / plain,
+            )
+            for what, seconds in rows
+            if what not in ("read", RAW)
+        ]
 
 
 if __name__ == "__main__":
-    main()
+    show(figures())

@@ -20,7 +20,8 @@ from typing import Any
 from tests.e2e import claude, npm
 from tests.e2e.messages_api import Script, text, tool
 
-from bench.hook import connected_settings, listening, temporary_home
+from bench.figures import Figure, short
+from bench.hook import BARE, connected_settings, listening, temporary_home, timed
 
 CALLS = 20
 RUNS = 7
@@ -39,6 +40,29 @@ def main() -> None:
         sys.exit(f"REAL CLAUDE CODE NOT AVAILABLE: {reason}")
     with temporary_home() as home:
         print(table(*measure(home, runs)))
+
+
+def figures() -> list[Figure]:
+    """What hooks add to a call, beside what a bare interpreter takes to start."""
+    try:
+        claude.executable()
+    except npm.NotAvailableError as reason:
+        sys.exit(f"REAL CLAUDE CODE NOT AVAILABLE: {reason}")
+    with temporary_home() as home:
+        seconds, _ = measure(home, RUNS)
+        plain = statistics.median(timed(BARE, b"", home) for _ in range(50))
+    bare = statistics.median(seconds.pop("no hooks"))
+    return [
+        Figure(
+            name=f"Claude Code, {CALLS} calls, {way}: added per call",
+            value=(added := (statistics.median(times) - bare) / CALLS * 1000),
+            unit="ms",
+            beside=f"a bare `python -I -S -c pass`: {short(plain)} ms",
+            ratio=added / plain,
+            slack=1.0,  # the difference of two medians of seconds
+        )
+        for way, times in seconds.items()
+    ]
 
 
 def ways(connected: Settings) -> dict[str, Settings]:

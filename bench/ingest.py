@@ -2,10 +2,10 @@
 
     make bench-ingest
 
-Two tables. Durable: events a second from the spool into the journal, through the product's own drain (parse, redact,
-write, commit, delete), beside a raw multi-row INSERT of the same rows into the same Postgres in the same run. Lag: a
-running service, 20 events a second through the spool; the time from the file's rename until the text leg finds a word
-that only this event holds, and until its turn's vectors are there.
+Durable: events a second from the spool into the journal, through the product's own drain (parse, redact, write, commit,
+delete), a batch of 500 in turn with a raw multi-row INSERT of the same rows into the same Postgres. Lag: a running
+service, 20 events a second through the spool; the time from the file's rename until the text leg finds a word that only
+this event holds, and until its turn's vectors are there.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
-from rich.console import Console
-from rich.table import Table
-
 from agent_memory import paths, settings
 from agent_memory.capture.drain import drain
-from agent_memory.database import migrate, server
+from agent_memory.database import Connection, migrate, server
+from agent_memory.journal import projects
+from agent_memory.observations.words import indexable
+from agent_memory.recall import store as recalling
+from bench.figures import Figure, short, show
 from bench.home import scratch_home
 
 EVENTS = 6_000
+BATCH = 500
 LAG_SECONDS = 20
 LAG_RATE = 20
+FOLDER = "/home/dev/shop"
 WORDS = ["request", "timeout", "cache", "index", "retry", "schema", "deploy", "buffer", "parser", "queue"]
 
 
@@ -38,7 +40,7 @@ def payloads(count: int, seed: int, session: str = "bench") -> Iterator[dict[str
     rng = random.Random(seed)
     for n in range(count):
         prompt = f"{session}-prompt-{n // 25}"
-        base = {"session_id": f"{session}-{n // 500}", "cwd": "/home/dev/shop", "prompt_id": prompt}
+        base = {"session_id": f"{session}-{n // 500}", "cwd": FOLDER, "prompt_id": prompt}
         if n % 25 == 0:
             text = " ".join(rng.choices(WORDS, k=12))
             yield base | {"hook_event_name": "UserPromptSubmit", "prompt": f"Please look at {text}"}
@@ -64,38 +66,52 @@ def spool(payload: dict[str, Any], number: int) -> None:
     draft.rename(paths.spool_new() / name)
 
 
-def durable(conninfo: str) -> list[tuple[str, float, float]]:
-    """(what, events a second, MB a second) of the drain and of the raw INSERT."""
+def durable(conninfo: str) -> list[Figure]:
+    """Events a second of the drain and of the raw INSERT, a batch of each in turn."""
     for folder in (paths.spool_tmp(), paths.spool_new()):
         paths.make_private(folder)
     given = list(payloads(EVENTS, seed=1))
-    size = sum(len(json.dumps(p)) for p in given) / 1e6
-    for number, payload in enumerate(given):
-        spool(payload, number)
+    size = sum(len(json.dumps(p)) for p in given) / EVENTS / 1e6
+    ours = raw = 0.0
+    stored = last = 0
     with server.connect(conninfo) as conn:
-        began = time.perf_counter()
-        counts = drain(conn, settings.load())
-        took = time.perf_counter() - began
-        if counts.prompts + counts.tool_calls != EVENTS:
-            raise SystemExit(f"only {counts} of {EVENTS} events were stored")
-        rows = conn.execute(
-            "select session_id, tool_use_id, prompt_id, tool_name, tool_input::text, output, output_chars, success,"
-            " occurred_at from mem_tool_calls"
-        ).fetchall()
         conn.execute("create table bench_raw (like mem_tool_calls including all)")
         conn.commit()
-        raw = time.perf_counter()
-        for start in range(0, len(rows), 500):
-            _insert_raw(conn, rows[start : start + 500])
-        raw = time.perf_counter() - raw
+        for start in range(0, EVENTS, BATCH):
+            for number, payload in enumerate(given[start : start + BATCH]):
+                spool(payload, number)
+            began = time.perf_counter()
+            counts = drain(conn, settings.load())
+            ours += time.perf_counter() - began
+            stored += counts.prompts + counts.tool_calls
+            rows = conn.execute(
+                "select session_id, tool_use_id, prompt_id, tool_name, tool_input::text, output, output_chars, success,"
+                " occurred_at, id from mem_tool_calls where id > %s",
+                (last,),
+            ).fetchall()
+            last = max(row.pop("id") for row in rows)
+            conn.commit()
+            began = time.perf_counter()
+            _insert_raw(conn, rows)
+            raw += (time.perf_counter() - began) * counts.tool_calls / len(rows)
+        if stored != EVENTS:
+            raise SystemExit(f"only {stored} of {EVENTS} events were stored")
+        told = conn.execute("select count(*) as n from bench_raw").fetchone()
         conn.execute("drop table bench_raw")
+    assert told is not None
+    rate, plain = EVENTS / ours, told["n"] / raw
     return [
-        ("spool → journal (the drain)", EVENTS / took, size / took),
-        ("raw multi-row INSERT", len(rows) / raw, size / raw),
+        Figure(
+            name="spool → journal: parsed, redacted, durable",
+            value=rate,
+            unit=f"events/s ({rate * size:.1f} MB/s)",
+            beside=f"raw multi-row INSERT of the same rows: {short(plain)} rows/s",
+            ratio=plain / rate,
+        )
     ]
 
 
-def _insert_raw(conn: psycopg.Connection[Any], rows: list[dict[str, Any]]) -> None:
+def _insert_raw(conn: Connection, rows: list[dict[str, Any]]) -> None:
     row = "(%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
     conn.execute(
         (
@@ -123,7 +139,7 @@ def lag(conninfo: str) -> list[tuple[str, list[float]]]:
     found: dict[str, list[float]] = {"recallable by words": [], "embedded": []}
     with running_service(), server.connect(conninfo) as conn:
         conn.autocommit = True
-        _wait_until(lambda: _idle(conn), 300)  # the first table's turns are remembered and embedded
+        wait_until(lambda: idle(conn), 300)  # the first table's turns are remembered and embedded
         waiting: dict[str, float] = {}
         embedding: dict[str, float] = {}
         end = time.monotonic() + LAG_SECONDS
@@ -160,26 +176,31 @@ def lag(conninfo: str) -> list[tuple[str, list[float]]]:
     return list(found.items())
 
 
-def _present(conn: psycopg.Connection[Any], words: list[str], *, embedded: bool) -> list[str]:
-    if not words:
+def _present(conn: Connection, words: list[str], *, embedded: bool) -> list[str]:
+    """Which of these words the text leg finds; `embedded`: in a chunk that has its vector."""
+    project = projects.resolve(conn, FOLDER) if words else None
+    if project is None:
         return []
-    joined = "join mem_chunk_vectors v on v.chunk_id = c.id" if embedded else ""
-    rows = conn.execute(
-        f"select w from unnest(%s::text[]) w where exists (select from mem_observation_chunks c {joined}"
-        " where c.tsv @@ to_tsquery('english', w))".encode(),
-        (words,),
-    )
-    return [row["w"] for row in rows]
+    present = []
+    for word in words:
+        terms = recalling.terms(conn, indexable(word), project_id=project)
+        found = [row["chunk_id"] for row in recalling.text_leg(conn, terms, project_id=project, limit=1)]
+        if found and embedded:
+            found = conn.execute(
+                "select chunk_id from mem_chunk_vectors where chunk_id = any(%s)", (found,)
+            ).fetchall()
+        present += [word] * bool(found)
+    return present
 
 
-def _idle(conn: psycopg.Connection[Any]) -> bool:
+def idle(conn: Connection) -> bool:
     row = conn.execute(
         "select (select count(*) from mem_observation_queue) + (select count(*) from mem_embedding_queue) as n"
     ).fetchone()
     return bool(row and row["n"] == 0)
 
 
-def _wait_until(true: Any, seconds: float) -> None:
+def wait_until(true: Any, seconds: float) -> None:
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
@@ -187,32 +208,27 @@ def _wait_until(true: Any, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def main() -> None:
-    console = Console()
+def figures() -> list[Figure]:
     with scratch_home():
         conninfo = server.conninfo(settings.load())
         with server.connect(conninfo) as conn:
             migrate.migrate(conn)
-        rows = durable(conninfo)
-        table = Table("durable", "events/s", "MB/s", "raw ÷ this", title=f"{EVENTS} events of 2.8 KB")
-        for what, rate, size in rows:
-            table.add_row(what, f"{rate:,.0f}", f"{size:.1f}", f"{rows[1][1] / rate:.2f}")
-        console.print(table)
-        table = Table(
-            "lag", "n", "median s", "p95 s", "max s", title=f"{LAG_RATE} events/s for {LAG_SECONDS} s"
-        )
+        found = durable(conninfo)
         for what, seconds in lag(conninfo):
             seconds.sort()
-            p95 = seconds[int(len(seconds) * 0.95)]
-            table.add_row(
-                what,
-                str(len(seconds)),
-                f"{statistics.median(seconds):.2f}",
-                f"{p95:.2f}",
-                f"{seconds[-1]:.2f}",
-            )
-        console.print(table)
+            for which, took in (
+                ("p50", statistics.median(seconds)),
+                ("p95", seconds[int(len(seconds) * 0.95)]),
+            ):
+                found.append(
+                    Figure(
+                        name=f"hook → {what}, {LAG_RATE} events a second: {which}",
+                        value=took * 1000,
+                        unit="ms",
+                    )
+                )
+        return found
 
 
 if __name__ == "__main__":
-    main()
+    show(figures())

@@ -39,6 +39,7 @@ from agent_memory.observations.embed import LOCAL_DIMENSIONS, LOCAL_NAME, Embedd
 from agent_memory.observations.observation import Observation
 from agent_memory.observations.words import indexable
 from agent_memory.recall import search, store
+from bench.figures import Figure, short, yardstick
 from bench.home import scratch_home
 
 SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
@@ -74,6 +75,30 @@ class Vectors:
             self._model.embed(texts, query=query)
         made: list[list[float]] = near_clusters(len(texts)).tolist()
         return made
+
+
+def figures(names: Sequence[str] = ("10k", "100k")) -> list[Figure]:
+    """p50 and p95 of questions with their embedding, beside a fixed piece of work, at these sizes."""
+    found = []
+    for name in names:
+        with scratch_home(), server.connect(server.conninfo(settings.load())) as conn:
+            migrate(conn)
+            large, _ = fill(Console(stderr=True, width=120), conn, SIZES[name])
+            asked = recalls(conn, large)["recall, questions, with its embedding"]
+            p50, p95, _ = map(float, measured(conn, asked))
+            plain = yardstick()
+        found += [
+            Figure(
+                name=f"recall among {SIZES[name]:,} chunks, with its embedding: {which}",
+                value=took,
+                unit="ms",
+                beside=f"a fixed piece of work: {short(plain)} ms",
+                ratio=took / plain,
+                slack=0.6,
+            )
+            for which, took in (("p50", p50), ("p95", p95))
+        ]
+    return found
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import functools
 import logging
+import select
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,8 @@ def listen(state: State, conn: Connection, asks: Board, stopping: Callable[[], b
             asks.want("lessons", asked(state.lessons.active))
             log.info("%d active lessons", len(state.lessons.active.lessons))
         record_late(state, conn)
-        told = any(conn.notifies(timeout=LISTEN_S, stop_after=1))
+        select.select([conn.fileno()], [], [], LISTEN_S)  # psycopg's own wait wakes ten times a second
+        told = any(conn.notifies(timeout=0))
         quiet = LOOK_EVERY if told else quiet % LOOK_EVERY + 1
     record_late(state, conn)
 
