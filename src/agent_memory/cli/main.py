@@ -21,6 +21,7 @@ from agent_memory.cli import (
     retention,
     service,
     setup,
+    tail,
     terminal,
     viewer,
 )
@@ -48,6 +49,7 @@ projects.register(app)
 access.register(app)
 backup.register(app)
 doctor.register(app)
+tail.register(app)
 context.register(app)
 lessons.register(app)
 mining.register(app)
