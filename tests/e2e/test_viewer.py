@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests import scene
 from tests.e2e import chromium
 from tests.e2e.chromium import Watch
-from tests.e2e.installation import Installation, installed
+from tests.e2e.installation import Installation, installed, until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -42,13 +43,9 @@ def page(browser: Browser, machine: Installation) -> Iterator[Page]:
 
 
 def record(machine: Installation) -> None:
-    """Two sessions, by the hooks' own way in."""
-    for session, prompt in (("aaaa-1", "Fix the login of the shop"), ("bbbb-2", "Add a voucher field")):
-        said = {"session_id": session, "cwd": str(machine.project)}
-        machine.post(
-            "/api/queue",
-            said | {"hook_event_name": "UserPromptSubmit", "prompt": prompt, "prompt_id": f"p-{session}"},
-        )
+    """The scene, and what the memory made of it."""
+    scene.record(machine.post_any, str(machine.project))
+    until("all is remembered", lambda: not machine.get("/api/health")["queue"]["pending"])
 
 
 def log_in(page: Page, machine: Installation) -> None:
@@ -80,7 +77,7 @@ def test_without_a_login_every_page_tells_how_to_log_in(browser: Browser, machin
             assert answer is not None
             assert answer.status == 401
             expect(page.locator("body")).to_contain_text("agent-memory open")
-            expect(page.locator("body")).not_to_contain_text("Fix the login")
+            expect(page.locator("body")).not_to_contain_text("voucher page")
         shoot(page, "login")
 
 
@@ -108,11 +105,11 @@ def test_the_sessions_are_listed_filtered_and_walked_with_keys(page: Page, machi
     page.keyboard.press("g")
     page.keyboard.press("s")
     page.wait_for_url(at(machine, "/sessions"))
-    expect(page.locator("[data-item]")).to_have_count(2)
+    expect(page.locator("[data-item]")).to_have_count(3)
     shoot(page, "sessions")
     page.keyboard.press("j")
     page.keyboard.press("j")
-    expect(page.locator("[data-here]")).to_contain_text("Fix the login")
+    expect(page.locator("[data-here]")).to_contain_text("The voucher page shows")
     page.fill("[name=text]", "voucher")
     page.keyboard.press("Enter")
     expect(page.locator("[data-item]")).to_have_count(1)
@@ -130,3 +127,104 @@ def test_the_theme_is_kept(page: Page, machine: Installation) -> None:
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.keyboard.press("d")
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
+
+
+def test_a_session_is_read_as_it_went(page: Page, machine: Installation) -> None:
+    page.goto(at(machine, f"/sessions/{scene.MAIN}"))
+    shoot(page, "session")
+    steps = page.locator(".steps > li")
+    expect(steps.filter(has_text="wrong total")).to_have_count(1)
+    expect(page.locator(".diff .add").first).to_contain_text("max(price - cart.voucher, 0)")
+    expect(page.locator(".diff .del").first).to_contain_text("return price - cart.voucher")
+    expect(page.locator("[data-failed]")).to_have_count(1)
+    expect(page.locator("[data-failed]")).to_contain_text("failed")
+    expect(page.locator(".step.spoke")).to_contain_text("Migrate before testing")
+    page.keyboard.press("n")
+    expect(page.locator("[data-here]")).to_contain_text("make test")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text('relation "vouchers" does not exist')).to_be_visible()
+    page.click(".step.subagent a")
+    page.wait_for_url("**?agent=*")
+    expect(page.locator(".step.call")).to_have_count(3)
+    shoot(page, "subagent")
+
+
+def test_recall_tells_why_and_leads_to_the_turn(page: Page, machine: Installation) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("Which Postgres does staging run?")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/recall?**")
+    hit = page.locator(".hit").first
+    expect(hit).to_contain_text("pgbouncer")
+    expect(hit).to_contain_text("rank 1")
+    shoot(page, "recall")
+    hit.get_by_text("its turn in the session").click()
+    page.wait_for_url(f"**/sessions/{scene.EARLIER}?page=1#s1")
+    expect(page.locator(":target")).to_contain_text("Which Postgres")
+    page.goto(at(machine, "/recall?q=zebra+quantum+knitting"))
+    expect(page.locator("main")).to_contain_text("Nothing relevant")
+    shoot(page, "recall-nothing")
+
+
+def test_the_timeline_tells_of_a_day(page: Page, machine: Installation) -> None:
+    page.keyboard.press("g")
+    page.keyboard.press("t")
+    page.wait_for_url("**/timeline")
+    expect(page.locator(".moments")).not_to_have_count(0)
+    expect(page.locator("main")).to_contain_text("wrong total")
+    shoot(page, "timeline")
+
+
+def test_what_is_recorded_shows_up_by_itself(page: Page, machine: Installation) -> None:
+    expect(page.locator("[data-stream]")).to_have_text("live")
+    shoot(page, "live")
+    said = {"session_id": "live-1", "cwd": str(machine.project), "prompt_id": "p1"}
+    machine.post_any(
+        "/api/queue", said | {"hook_event_name": "UserPromptSubmit", "prompt": f"Seen live {scene.SCRIPT}"}
+    )
+    expect(page.locator("[data-happenings] li").first).to_contain_text(f"Seen live {scene.SCRIPT}")
+    called = said | {"tool_name": "Bash", "tool_use_id": "t1", "tool_input": {"command": "sleep 1"}}
+    machine.post_any("/api/queue", called | {"hook_event_name": "PreToolUse"})
+    first = page.locator("[data-happenings] li").first
+    expect(first).to_contain_text("sleep 1")
+    machine.post_any("/api/queue", called | {"hook_event_name": "PostToolUseFailure", "error": "Exit code 7"})
+    expect(first).to_contain_text("Exit code 7")
+    expect(page.locator("[data-happenings] li", has_text="sleep 1")).to_have_count(1)
+
+
+def test_hostile_texts_are_texts(page: Page, machine: Installation) -> None:
+    for path in (
+        *("/", "/sessions", "/sessions?text=script", f"/sessions/{scene.HOSTILE}", "/timeline"),
+        "/recall?q=heron",
+        f"/recall?q={scene.IMAGE}",
+        f"/sessions?text={scene.IMAGE}&agent={scene.IMAGE}",
+    ):
+        page.goto(at(machine, path))
+        assert "owned" not in page.title().removeprefix(scene.SCRIPT)[:5]
+        assert page.locator("main img, main script").count() == 0
+        hrefs = page.evaluate(
+            "[...document.querySelectorAll('[href],[src],[action]')].map(e => e.href || e.src || e.action)"
+        )
+        assert all(href.startswith(f"http://127.0.0.1:{machine.port}/") for href in hrefs)
+        text = page.locator("body").inner_text()
+        assert not set("\x1b\u202e\u2066\u2069") & set(text), path
+    page.goto(at(machine, f"/sessions/{scene.HOSTILE}"))
+    expect(page.locator("main")).to_contain_text(scene.SCRIPT)
+    expect(page.locator("main")).to_contain_text("⟨U+202E⟩")
+    expect(page.locator("main")).to_contain_text("{{ 7 * 7 }}")
+    shoot(page, "hostile")
+
+
+def test_an_open_stream_holds_nobody_up(browser: Browser) -> None:
+    with installed({"README.md": "A shop.\n"}, connected=False) as machine:
+        machine.run("up", "--detach")
+        with chromium.context(browser) as context:
+            page = context.new_page()
+            log_in(page, machine)
+            expect(page.locator("[data-stream]")).to_have_text("live")
+            machine.run("down")
+            expect(page.locator("[data-stream]")).to_have_text("not connected")
+            log = (machine.memory / "logs" / "service.log").read_text(encoding="utf-8")
+            assert "Cancel" not in log
+            machine.run("up", "--detach")
+            expect(page.locator("[data-stream]")).to_have_text("live", timeout=30_000)

@@ -623,7 +623,7 @@ def recent_transcripts(conn: Connection, machine: str, *, days: int) -> list[str
 def session(conn: Connection, session_id: str) -> dict[str, Any] | None:
     return conn.execute(
         """
-        select s.*, p.identity as project,
+        select s.*, p.identity as project, p.name as project_name,
             (select count(*) from mem_user_prompts where session_id = s.id) as prompts,
             (select count(*) from mem_tool_calls where session_id = s.id) as tool_calls,
             (select count(*) from mem_assistant_messages where session_id = s.id) as assistant_messages

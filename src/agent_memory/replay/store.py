@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -171,3 +171,203 @@ def agents(conn: Connection) -> list[str]:
     """Every agent that was recorded."""
     rows = conn.execute("select distinct agent from mem_sessions order by agent")
     return [row["agent"] for row in rows]
+
+
+# A session's steps of one agent (null: the main one), in the order in which they happened.
+_STEPS = """
+    select kind, name, number, at, success, row_number() over (order by at, weight, number, name) as place,
+        count(*) over () as total
+    from (
+        select 'prompt' as kind, t.id as name, null::bigint as number, t.occurred_at as at, null::boolean as success,
+            0 as weight
+        from mem_user_prompts t where t.session_id = %(session)s and t.agent_id is not distinct from %(agent)s::text
+        union all
+        select 'message', null, t.id, t.occurred_at, null, 1
+        from mem_assistant_messages t
+        where t.session_id = %(session)s and t.agent_id is not distinct from %(agent)s::text
+        union all
+        select 'call', t.tool_use_id, t.id, t.occurred_at, t.success, 2
+        from mem_tool_calls t where t.session_id = %(session)s and t.agent_id is not distinct from %(agent)s::text
+    ) told
+"""
+
+
+def steps(
+    conn: Connection, session_id: str, *, agent_id: str | None, after: int, limit: int
+) -> list[dict[str, Any]]:
+    """Which steps follow the place `after`: kind, name (of a prompt its id, of a call the agent's id for it), number
+    (of a call or message), at, success, place (from 1), total (all of the agent's steps)."""
+    return conn.execute(
+        f"select * from ({_STEPS}) steps where place > %(after)s order by place limit %(limit)s",
+        {"session": session_id, "agent": agent_id, "after": after, "limit": limit},
+    ).fetchall()
+
+
+def turns(conn: Connection, session_id: str, *, agent_id: str | None) -> list[dict[str, Any]]:
+    """The prompts of a session with what followed each: place, at, text (its beginning), kind, calls, failed."""
+    return conn.execute(
+        f"""
+        with steps as ({_STEPS}), numbered as (
+            select *, count(*) filter (where kind = 'prompt') over (order by place) as turn from steps
+        ), turn as (
+            select turn, min(place) as place, min(at) as at, min(name) filter (where kind = 'prompt') as name,
+                count(*) filter (where kind = 'call') as calls, count(*) filter (where success is false) as failed
+            from numbered group by turn
+        )
+        select turn.place, turn.at, left(p.text, 120) as text, p.kind, turn.calls, turn.failed
+        from turn left join mem_user_prompts p on p.session_id = %(session)s and p.id = turn.name order by turn.place
+        """,
+        {"session": session_id, "agent": agent_id},
+    ).fetchall()
+
+
+def place_of(
+    conn: Connection, session_id: str, *, prompt_id: str | None = None, call: int | None = None
+) -> tuple[str | None, int] | None:
+    """Where in a session a prompt or a call is: whose step (see `steps`), and its place."""
+    owner = conn.execute(
+        """
+        select agent_id from mem_user_prompts where session_id = %(session)s and id = %(prompt)s
+        union all select agent_id from mem_tool_calls where session_id = %(session)s and id = %(call)s
+        """,
+        {"session": session_id, "prompt": prompt_id, "call": call},
+    ).fetchone()
+    if owner is None:
+        return None
+    row = conn.execute(
+        f"select place from ({_STEPS}) steps where (kind = 'prompt' and name = %(prompt)s)"
+        " or (kind = 'call' and number = %(call)s)",
+        {"session": session_id, "agent": owner["agent_id"], "prompt": prompt_id, "call": call},
+    ).fetchone()
+    return (owner["agent_id"], int(row["place"])) if row else None
+
+
+def prompts(conn: Connection, session_id: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Prompts by their ids: kind, text, ended_at, end_error."""
+    rows = conn.execute(
+        "select id, kind, text, ended_at, end_error from mem_user_prompts where session_id = %s and id = any(%s)",
+        (session_id, list(ids)),
+    )
+    return {row["id"]: row for row in rows}
+
+
+def messages(conn: Connection, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Messages by their numbers: kind, text, model, usage."""
+    rows = conn.execute(
+        "select id, kind, text, model, usage from mem_assistant_messages where id = any(%s)", (list(numbers),)
+    )
+    return {row["id"]: row for row in rows}
+
+
+def calls(conn: Connection, numbers: Sequence[int], *, chars: int) -> dict[int, dict[str, Any]]:
+    """Calls by their numbers: tool_name, tool_input (null where longer than ten times `chars`), input_chars, output and
+    error (at most `chars` of each; of an error its end), kept (characters of the output that are stored), output_chars
+    (how many it had), error_chars, success, duration_ms, agent_id."""
+    rows = conn.execute(
+        """
+        select id, tool_use_id, tool_name, case when size.input <= 10 * %(chars)s then tool_input end as tool_input,
+            size.input as input_chars, left(output, %(chars)s) as output, length(output) as kept, output_chars,
+            right(error, %(chars)s) as error, length(error) as error_chars, success, duration_ms, agent_id
+        from mem_tool_calls, lateral (select length(tool_input::text) as input) size where id = any(%(ids)s)
+        """,
+        {"ids": list(numbers), "chars": chars},
+    )
+    return {row["id"]: row for row in rows}
+
+
+def call(conn: Connection, number: int) -> dict[str, Any] | None:
+    """One call, whole, with its session's project_id, project and agent."""
+    return conn.execute(
+        f"select t.*, {_SESSION} from mem_tool_calls t {_OF} where t.id = %s", (number,)
+    ).fetchone()
+
+
+def subagents(conn: Connection, session_id: str) -> list[dict[str, Any]]:
+    """The subagents of a session, in the order in which they began: agent_id, agent_type, began_at, ended_at, calls,
+    failed, asked (the beginning of what it was told)."""
+    return conn.execute(
+        """
+        select agent_id, max(agent_type) as agent_type, min(at) as began_at, max(at) as ended_at,
+            count(*) filter (where call) as calls, count(*) filter (where success is false) as failed,
+            (select left(p.text, 200) from mem_user_prompts p where p.session_id = %(session)s
+                and p.agent_id = told.agent_id order by p.occurred_at limit 1) as asked
+        from (
+            select agent_id, agent_type, occurred_at as at, true as call, success from mem_tool_calls
+            where session_id = %(session)s and agent_id is not null
+            union all
+            select agent_id, agent_type, occurred_at, false, null from mem_assistant_messages
+            where session_id = %(session)s and agent_id is not null
+            union all
+            select agent_id, null, occurred_at, false, null from mem_user_prompts
+            where session_id = %(session)s and agent_id is not null
+        ) told
+        group by agent_id order by began_at, agent_id
+        """,
+        {"session": session_id},
+    ).fetchall()
+
+
+def spoke(
+    conn: Connection, session_id: str, *, agent_id: str | None, since: datetime | None, until: datetime | None
+) -> list[dict[str, Any]]:
+    """The lessons that spoke in a session to one agent: at, lesson_id, title, rule, severity, action, outcome,
+    tool_name, phase. From `since` on, before `until`."""
+    return conn.execute(
+        """
+        select e.fired_at as at, e.lesson_id, l.title, l.rule, l.severity, e.action, e.outcome, e.tool_name, e.phase
+        from mem_lesson_events e join mem_lessons l on l.id = e.lesson_id
+        where e.session_id = %(session)s and e.agent_id is not distinct from %(agent)s::text
+            and (%(since)s::timestamptz is null or e.fired_at >= %(since)s)
+            and (%(until)s::timestamptz is null or e.fired_at < %(until)s)
+        order by e.fired_at, e.id
+        """,
+        {"session": session_id, "agent": agent_id, "since": since, "until": until},
+    ).fetchall()
+
+
+def days(conn: Connection, project_id: int, bounds: Sequence[datetime]) -> list[int]:
+    """How many observations of a project occurred between each two of these moments, which are in order."""
+    rows = conn.execute(
+        """
+        select width_bucket(occurred_at, %(bounds)s::timestamptz[]) as day, count(*) as number from mem_observations
+        where project_id = %(project)s and occurred_at >= %(first)s and occurred_at < %(last)s group by 1
+        """,
+        {"project": project_id, "bounds": list(bounds), "first": bounds[0], "last": bounds[-1]},
+    )
+    found = {row["day"]: int(row["number"]) for row in rows}
+    return [found.get(day, 0) for day in range(1, len(bounds))]
+
+
+def day(
+    conn: Connection, project_id: int, since: datetime, until: datetime, *, limit: int
+) -> list[dict[str, Any]]:
+    """What a project remembers of a time, in order: id, kind, title, occurred_at, session_id, external_id, sources,
+    agent, git_branch, retracted (it no longer holds)."""
+    return conn.execute(
+        """
+        select o.id, o.kind, o.title, o.occurred_at, o.session_id, o.external_id, o.sources, s.agent, s.git_branch,
+            o.valid_until <= now() or exists (select from mem_observations l where l.supersedes = o.id) as retracted
+        from mem_observations o left join mem_sessions s on s.id = o.session_id
+        where o.project_id = %(project)s and o.occurred_at >= %(since)s and o.occurred_at < %(until)s
+        order by o.occurred_at, o.id limit %(limit)s
+        """,
+        {"project": project_id, "since": since, "until": until, "limit": limit},
+    ).fetchall()
+
+
+def neighbours_in_time(
+    conn: Connection, project_id: int, since: datetime, until: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """When a project last remembered something before a time, and first from its end on."""
+    row = conn.execute(
+        """
+        select
+            (select max(occurred_at) from mem_observations
+                where project_id = %(project)s and occurred_at < %(since)s) as before,
+            (select min(occurred_at) from mem_observations
+                where project_id = %(project)s and occurred_at >= %(until)s) as after
+        """,
+        {"project": project_id, "since": since, "until": until},
+    ).fetchone()
+    assert row is not None
+    return row["before"], row["after"]

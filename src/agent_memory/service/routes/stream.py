@@ -23,14 +23,15 @@ router = APIRouter()
 
 CHECK_S = 15.0
 """So often it is looked whether the caller may still look on."""
-RETRY_MS = 1_000
+BEGUN = ServerSentEvent(comment="looking on", retry=1_000)
+"""Tells the client that it is heard, and after how many milliseconds to come back."""
 
 
 def watched(state: Service, by: By, project: str | None = None) -> int | None:
     """The project that is looked on, or None for all. An error is told before the stream begins."""
     state.stream.check()
     with state.pool.connection() as conn, conn.transaction():
-        return by.narrowed(conn, project)
+        return by.narrowed(conn, project or None)
 
 
 @router.get("/stream", response_class=EventSourceResponse)
@@ -46,16 +47,23 @@ async def stream(
     JSON object with `kind` (prompt, call, message, session), `id`, `session_id`, `project`, `at`, `text` and what goes
     with them; its id is a place: with `Last-Event-ID` it goes on from there. The row of a call is told again when its
     end is known. The stream ends with the service, and for one who does not read it."""
-    since = live.place(last_event_id)
+    async for told in told_to(request, state, by, project_id, live.place(last_event_id), last):
+        yield ServerSentEvent(data=told[1], id=str(told[0])) if told else BEGUN
+
+
+async def told_to(
+    request: Request, state: State, by: Caller, project_id: int | None, since: Place | None, last: int
+) -> AsyncIterator[Told | None]:
+    """What one who looks on is told, first None as soon as nothing is missed any more."""
     async with state.stream.watching(project_id) as watcher:
         backlog = await run_in_threadpool(_backlog, state, project_id, since, last)
         before = {name(happening) for _, happening in backlog}
-        yield ServerSentEvent(comment="looking on", retry=RETRY_MS)
+        yield None
         for told in backlog:
-            yield _event(told)
+            yield told
         async for told in _from_now_on(watcher, request, state, by):
             if name(told[1]) not in before:
-                yield _event(told)
+                yield told
 
 
 async def _from_now_on(watcher: Watcher, request: Request, state: State, by: Caller) -> AsyncIterator[Told]:
@@ -87,8 +95,3 @@ def _still(request: Request, state: State, by: Caller) -> bool:
         return auth.identified(request, state) == by
     except AgentMemoryError:
         return False
-
-
-def _event(told: Told) -> ServerSentEvent:
-    place, happening = told
-    return ServerSentEvent(data=happening, id=str(place))

@@ -6,10 +6,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from agent_memory.service.web import live, login, page, sessions
+from agent_memory.service.web import live, login, page, recall, sessions, timeline
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(page.check_form)])
-for pages in (login, live, sessions):
+for pages in (login, live, recall, sessions, timeline):
     router.include_router(pages.router)
 
 

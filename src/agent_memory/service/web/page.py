@@ -13,7 +13,9 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agent_memory import __version__
+from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
+from agent_memory.journal import store as journal
 from agent_memory.service import auth
 from agent_memory.service.web import show
 from agent_memory.settings import Settings, owner_token
@@ -80,6 +82,12 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     return HTMLResponse(html, status_code=status, headers=NEVER_KEPT)
 
 
+def part(template: str, macro: str, *values: Any) -> str:
+    """What one macro of a template makes, for a page that is there already."""
+    made: str = getattr(_templates.get_template(template).module, macro)(*values)
+    return str(made)
+
+
 def refusal(request: Request, status: int, detail: str, remedy: str) -> HTMLResponse:
     """An error as a page, with what to do about it; to one who is not logged in, how to do that."""
     caller = getattr(request.state, "caller", None)
@@ -94,6 +102,14 @@ def refusal(request: Request, status: int, detail: str, remedy: str) -> HTMLResp
         title=HTTPStatus(status).phrase,
         detail=detail,
         remedy=remedy,
+    )
+
+
+def projects_of(conn: Connection, by: auth.Caller) -> list[dict[str, Any]]:
+    """The projects that a page lets one choose from, that in which something happened last first."""
+    rows = [row for row in journal.projects(conn) if by.may_reach(row["id"])]
+    return sorted(
+        rows, key=lambda row: (row["last_event_at"] is not None, row["last_event_at"]), reverse=True
     )
 
 

@@ -32,7 +32,7 @@ function walk(step, what = "[data-item]") {
 
 function open() {
   const here = document.querySelector("[data-here]");
-  const target = here && (here.matches("a, summary") ? here : here.querySelector("a[href], summary"));
+  const target = here && (here.matches("a, summary") ? here : here.querySelector("summary") ?? here.querySelector(".what a, a:not([tabindex])"));
   if (target) target.click();
 }
 
@@ -79,3 +79,49 @@ document.addEventListener("click", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
 });
+
+// The first page: what is recorded is put on top as it comes. Nobody listens while the page is hidden.
+const SHOWN = 300;
+const badge = document.querySelector("[data-stream]");
+if (badge) {
+  const list = document.querySelector("[data-happenings]");
+  let source = null;
+  let place = "";
+  const say = (text, kind) => {
+    badge.textContent = text;
+    badge.className = `badge ${kind}`;
+  };
+  const add = (event) => {
+    place = event.lastEventId;
+    document.querySelector("[data-nothing]")?.remove();
+    const made = document.createElement("template");
+    made.innerHTML = event.data; // made, and escaped, by the service's own template
+    const item = made.content.querySelector("li");
+    const before = all("li", list).find((other) => other.dataset.name === item.dataset.name);
+    if (before) {
+      before.replaceWith(item);
+    } else {
+      item.classList.add("new");
+      list.prepend(item);
+    }
+    while (list.children.length > SHOWN) list.lastElementChild.remove();
+  };
+  const listen = () => {
+    const there = new URL(badge.dataset.stream, location.href);
+    if (place) there.searchParams.set("since", place);
+    source = new EventSource(there);
+    source.onopen = () => say("live", "good");
+    source.onmessage = add;
+    source.onerror = () => {
+      say("not connected", "");
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => document.hidden || listen(), 5000);
+    };
+  };
+  document.addEventListener("visibilitychange", () => {
+    source?.close();
+    if (document.hidden) say("paused", "");
+    else listen();
+  });
+  addEventListener("pagehide", () => source?.close());
+  if (!document.hidden) listen();
+}
