@@ -52,7 +52,9 @@ def record(post: Post, folder: str) -> None:
     hook("UserPromptSubmit", EARLIER, prompt="Which Postgres does staging run?")
     hook("Stop", EARLIER, last_assistant_message="Staging runs Postgres 16 behind pgbouncer on port 6432.")
 
+    start = {"session_id": MAIN, "cwd": folder, "hook_event_name": "SessionStart", "source": "startup"}
     hook("SessionStart", source="startup", model="claude-opus-5")
+    post("/api/hook", start)
     hook(
         "UserPromptSubmit",
         prompt="The voucher page shows the wrong total.\n\nFind out why and fix it, with a test.",

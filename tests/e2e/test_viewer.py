@@ -139,6 +139,7 @@ def test_a_session_is_read_as_it_went(page: Page, machine: Installation) -> None
     expect(page.locator("[data-failed]")).to_have_count(1)
     expect(page.locator("[data-failed]")).to_contain_text("failed")
     expect(page.locator(".step.spoke")).to_contain_text("Migrate before testing")
+    expect(page.locator(".step.told")).to_contain_text("told the session")
     page.keyboard.press("n")
     expect(page.locator("[data-here]")).to_contain_text("make test")
     page.keyboard.press("Enter")

@@ -23,7 +23,7 @@ from agent_memory.access import audit, store, tokens
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal.redaction import redact
-from agent_memory.service import app, sockets
+from agent_memory.service import app, auth, sockets, web
 from agent_memory.service.state import State
 
 OURS, THEIRS = "/home/dev/shop", "/home/dev/other"
@@ -139,7 +139,8 @@ BODIES: dict[str, dict[str, Any]] = {
 """What to send to each route that takes a body. A new route has to be added here: the test below asks them all."""
 COUNTS_ONLY = {"GET /api/health", "GET /api/counts"}
 ELSEWHERE = {"GET /api/stream"}
-"""It does not end: test_stream.py asks it."""
+ENDLESS = {"/live"}
+"""They do not end: test_stream.py asks them."""
 
 
 def test_a_token_of_one_project_gets_nothing_of_another_from_any_route(
@@ -171,6 +172,55 @@ def test_a_token_of_one_project_gets_nothing_of_another_from_any_route(
     assert asked > 40
     with state.pool.connection() as conn:
         assert rows_of(conn) == before  # nor was anything written there
+
+
+def test_a_token_of_one_project_gets_nothing_of_another_from_any_page(api: TestClient, state: State) -> None:
+    known = theirs(api, state)
+    api.post(
+        "/api/queue",
+        json={
+            "session_id": "theirs",
+            "cwd": THEIRS,
+            "hook_event_name": "PostToolUse",
+            "tool_name": "Bash",
+            "tool_use_id": "t1",
+            "tool_input": {"command": f"echo {CANARY}"},
+            "tool_response": CANARY,
+        },
+    )
+    with state.pool.connection() as conn:
+        before = rows_of(conn)
+        project = conn.execute("select id from mem_projects where path = %s", (OURS,)).fetchone()
+    shown = made(state, "bound", scope="write", project_id=project["id"])  # type: ignore[index]
+    asked = seen = 0
+    for path, methods in web.routes():
+        for method in methods:
+            filled = re.sub(
+                r"{(\w+)(?::\w+)?}", lambda found: str(known.get(found[1], known["number"])), path
+            )
+            for query in (
+                {},
+                {"project": THEIRS},
+                {"project": OURS},
+                {"q": "heron weir"},
+                {"q": "heron weir", "project": THEIRS},
+            ):
+                if path in ENDLESS:
+                    continue
+                said = api.request(method, filled, params=query, headers=shown)
+                assert CANARY not in said.text, (path, query)
+                assert said.status_code < 500, path
+                if query.get("project") == THEIRS and path in ("/", "/sessions", "/recall", "/timeline"):
+                    assert said.status_code == 403, path
+                asked += 1
+                seen += said.status_code == 200
+                if method == "GET" and path not in auth.OPEN:
+                    nobody = api.request(method, filled, params=query, headers={"authorization": ""})
+                    assert nobody.status_code == 401, path
+    assert asked > 30
+    assert seen > 10
+    with state.pool.connection() as conn:
+        assert rows_of(conn) == before
 
 
 def rows_of(conn: Connection) -> Any:

@@ -3,18 +3,25 @@ the same door (`service.auth`)."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from agent_memory.service.web import live, login, page, recall, sessions, timeline
 
-router = APIRouter(include_in_schema=False, dependencies=[Depends(page.check_form)])
-for pages in (login, live, recall, sessions, timeline):
-    router.include_router(pages.router)
+PAGES = (live, login, recall, sessions, timeline)
+"""One module a domain, each with its `router`."""
 
 
 def add_to(app: FastAPI) -> None:
     app.state.links = login.Links()
     app.include_router(login.links, prefix="/api")
-    app.include_router(router)
+    for pages in PAGES:
+        app.include_router(pages.router, include_in_schema=False, dependencies=[Depends(page.check_form)])
     app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
+
+
+def routes() -> list[tuple[str, list[str]]]:
+    """Every page's path with its methods."""
+    found = [route for pages in PAGES for route in pages.router.routes if isinstance(route, APIRoute)]
+    return [(route.path, sorted(route.methods or ())) for route in found]

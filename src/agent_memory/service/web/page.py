@@ -63,7 +63,8 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= {"when": show.when, "span": show.span, "part": lambda text: quote(str(text), safe="")}
+_templates.filters |= {"when": show.when, "span": show.span, "within": show.within}
+_templates.filters["part"] = lambda text: quote(str(text), safe="")
 _templates.globals |= {"count": show.count, "tabs": TABS, "version": __version__}
 
 

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import store as journal
 from agent_memory.replay import session, store
+from agent_memory.replay.subject import line
 from agent_memory.service.auth import By
 from agent_memory.service.state import Database
 from agent_memory.service.web.page import page, projects_of
@@ -83,6 +84,7 @@ def show_session(
     shown = session.replay(conn, session_id, agent_id=agent, number=number)
     kept = {"agent": agent} if agent is not None else {}
     subagents = store.subagents(conn, session_id)
+    turns = store.turns(conn, session_id, agent_id=agent)
     return page(
         request,
         "session.html",
@@ -92,7 +94,8 @@ def show_session(
         subagent=next((one for one in subagents if one["agent_id"] == agent), None),
         subagents=subagents,
         replay=shown,
-        turns=store.turns(conn, session_id, agent_id=agent),
+        turns=turns,
+        title=next((line(turn["text"]) for turn in turns if turn["text"]), None),
         page_of=session.page_of,
         earlier=f"{here}?{urlencode(kept | {'page': number - 1})}" if number > 1 else None,
         later=f"{here}?{urlencode(kept | {'page': number + 1})}" if number < shown.pages else None,

@@ -65,3 +65,8 @@ def span(seconds: float | None) -> str:
 def count(number: int, one: str, more: str | None = None) -> str:
     """`1 call`, `1,200 calls`."""
     return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def within(path: str, root: str | None) -> str:
+    """A path as seen from a folder that it is in."""
+    return path[len(root.rstrip("/")) + 1 :] if root and path.startswith(root.rstrip("/") + "/") else path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from itertools import groupby
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -61,8 +60,11 @@ def midnight(day: date) -> datetime:
 
 
 def grouped(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """What belongs together: the memories of a session that follow each other, behind the first of them."""
-    return [(of[0], of) for of in (list(of) for _, of in groupby(rows, key=lambda row: row["session_id"]))]
+    """What belongs together: the memories of each session, and the notes that are of none, behind the first of them."""
+    groups: dict[str | None, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["session_id"], []).append(row)
+    return [(of[0], of) for of in groups.values()]
 
 
 def _strip(conn: Database, project_id: int, last: date) -> list[tuple[date, int, str]]:
