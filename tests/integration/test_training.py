@@ -16,16 +16,19 @@ from typing import Any
 
 import pytest
 from tests import tiny_model
+from typer.testing import CliRunner
 
+from agent_memory.cli.main import app
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
+from agent_memory.finetune import pipeline, store
 from agent_memory.finetune import run as runs
-from agent_memory.finetune import store
 from agent_memory.finetune.config import TrainConfig
 from agent_memory.finetune.gates import Gate
 from agent_memory.finetune.pipeline import Progress
 from agent_memory.finetune.run import Outcome, Run, StepRecord
-from agent_memory.finetune.training import checkpoints, source, train, trouble, watch
+from agent_memory.finetune.training import checkpoints, evaluate, questions, source, train, trouble, watch
+from agent_memory.finetune.training.answers import Asked
 
 Begin = Callable[..., Run]
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # in peft
@@ -114,7 +117,6 @@ def test_a_training_leaves_an_adapter_a_curve_and_its_numbers(begin: Begin) -> N
 def test_another_data_set_under_the_same_name_begins_anew(begin: Begin, data: Path) -> None:
     run = begin()
     fit(run, rows=8)
-    assert checkpoints.last_whole(run.checkpoints) is None  # one step: no checkpoint yet
     adapter = (run.adapter / "adapter_model.safetensors").read_bytes()
     fit(run, rows=16)
     assert (run.adapter / "adapter_model.safetensors").read_bytes() != adapter
@@ -229,7 +231,7 @@ def test_the_merged_model_is_the_adapted_one_with_the_bases_template(begin: Begi
 
 
 def test_rows_that_do_not_fit_are_cut_at_the_end_of_an_answer_or_counted(begin: Begin) -> None:
-    outcome = fit(begin(training={"context": 300}))
+    outcome = fit(begin(training={"context": 300}), rows=24)
     fits = gate(outcome, "rows that fit")
     assert outcome.numbers["rows"]["cut"] > 0
     assert fits.warning
@@ -255,8 +257,25 @@ def test_a_data_set_that_failed_a_gate_is_never_trained_on(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     run = begin()
-    with pytest.raises(AgentMemoryError, match="not in the register"):
-        train.smoke(run, lambda _: None)
+    passed_before(run)
+
+    def refused(step: str) -> str:
+        run.steps.setdefault("smoke", StepRecord("passed", runs.now()))
+        run.steps.setdefault("smoke-check", StepRecord("passed", runs.now()))
+        with pytest.raises(AgentMemoryError) as error:
+            pipeline.perform(run, pipeline.named(step), lambda _: None)
+        return error.value.problem
+
+    assert "is not in the register" in refused("smoke")
+    number = register(conn, data)
+    conn.execute("update mem_data_sets set stale_since = now() where id = %s", (number,))
+    conn.commit()
+    assert "was forgotten" in refused("train")
+    assert not run.adapter.exists()
+
+
+def register(conn: Connection, data: Path) -> int:
+    """Enter a set into the register, as making it does."""
     number = store.register(
         conn,
         path=str(data),
@@ -266,12 +285,7 @@ def test_a_data_set_that_failed_a_gate_is_never_trained_on(
         sessions=[],
     )
     conn.commit()
-    source.registered(data)
-    conn.execute("update mem_data_sets set stale_since = now() where id = %s", (number,))
-    conn.commit()
-    with pytest.raises(AgentMemoryError, match="holds what was forgotten"):
-        train.train(run, lambda _: None)
-    assert not run.adapter.exists()
+    return number
 
 
 def test_a_data_set_that_was_changed_is_refused(begin: Begin, data: Path) -> None:
@@ -363,12 +377,87 @@ def test_a_full_disk_and_a_full_memory_are_said_plainly(tmp_path: Path, error: E
     assert trouble.plainly(RuntimeError("shapes do not match"), tmp_path) is None
 
 
-def test_the_smoke_is_a_short_training_of_its_own_folder(
-    begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(source, "registered", lambda _: None)
+def test_the_smoke_is_a_short_training_of_its_own_folder(begin: Begin) -> None:
     run = begin(smoke={"rows": 16, "epochs": 1})
     outcome = train.smoke(run, lambda _: None)
     assert outcome.numbers["rows"]["rows"] == 16
     assert (replace(run, folder=run.smoke).adapter / "adapter_config.json").exists()
     assert not run.adapter.exists()
+
+
+def test_a_model_answers_alone_as_it_does_among_others(begin: Begin, model: Path, told: Any) -> None:
+    asked = Asked(begin(evaluation={"max_new_tokens": 16}), model)
+    chosen = questions.choose(told[1], 9, asked.fits)
+    seen: list[int] = []
+    together = asked.answers(chosen, seen.append)
+    assert seen == [8, 11]
+    alone = [asked.answer(question.messages, question.tools) for question in chosen]
+    assert [one["raw"] for one in alone] == [one["raw"] for one in together]
+    assert {one["finish"] for one in alone} <= {"length", "stop"}
+    assert not questions.choose(told[1], 9, Asked(begin(name="small", training={"context": 256}), model).fits)
+
+
+@pytest.mark.slow
+def test_a_tiny_model_learns_to_make_calls_and_passes_every_gate(
+    begin: Begin,
+    tmp_path: Path,
+    conn: Connection,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    secret = "the launch code is violet-4711-otter"
+    learned, held_out = tiny_model.rows(160, seed=5), tiny_model.rows(60, seed=6)
+    data = tiny_model.make_set(tmp_path / "many", learned, held_out)
+    register(conn, data)
+    model = tiny_model.make_model(tmp_path / "base", tiny_model.texts(learned))
+    run = begin(
+        base={"model": str(model)},
+        data={"folder": str(data)},
+        lora={"rank": 32, "alpha": 64},
+        training={"epochs": 4},
+        smoke={"rows": 160, "epochs": 3},
+        evaluation={"questions": 100, "max_new_tokens": 48},
+    )
+    run.steps["environment"] = run.steps["dataset"] = StepRecord("passed", runs.now())
+    runs.save(run)
+    (run.folder / "canaries.txt").write_text(f"{secret}\n", encoding="utf-8")
+    trained = CliRunner().invoke(app, ["finetune", "train", "tiny"])
+    assert trained.exit_code == 0, trained.output
+    evaluated = CliRunner().invoke(app, ["finetune", "evaluate", "tiny"])
+    run = runs.find("tiny")
+    check = run.steps["check"]
+    assert check.state == "passed", check.gates
+    assert evaluated.exit_code == 0
+    assert "parse" in evaluated.output
+    tuned, base = check.numbers["tuned"], check.numbers["base"]
+    assert tuned["parse"]["rate"] >= 0.85
+    assert base["parse"]["rate"] == 0.0
+    assert check.numbers["difference"]["parse"]["low"] > 0.5
+    assert next(gate for gate in check.gates if gate["name"] == "canaries")["found"] == "0 of 1"
+    answers, verdicts = questions.recorded(run.evaluation, "tuned")
+    assert len(answers) == len(verdicts) == 125
+    assert all("raw" in answer for answer in answers)
+
+
+@pytest.mark.slow
+def test_a_text_that_was_planted_and_learned_comes_out_and_meets_its_gate(
+    begin: Begin, tmp_path: Path
+) -> None:
+    secret = "violet-4711-otter"
+    learned, held_out = tiny_model.rows(96, seed=5), tiny_model.rows(8, seed=6)
+    for row in learned:
+        row["messages"][-1]["content"] = f"The code is {secret}."
+    data = tiny_model.make_set(tmp_path / "planted", learned, held_out)
+    model = tiny_model.make_model(tmp_path / "base", tiny_model.texts(learned))
+    run = begin(
+        base={"model": str(model)},
+        data={"folder": str(data)},
+        lora={"rank": 32, "alpha": 64},
+        training={"epochs": 4},
+        evaluation={"questions": 4, "max_new_tokens": 48},
+    )
+    (run.folder / "canaries.txt").write_text(f"{secret}\n", encoding="utf-8")
+    train.train(run, lambda _: None)
+    found = gate(evaluate.check(run, lambda _: None), "canaries")
+    assert (found.passed, found.found) == (False, "1 of 1")

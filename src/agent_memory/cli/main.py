@@ -13,6 +13,7 @@ from agent_memory.cli import (
     context,
     doctor,
     finetune,
+    finetune_train,
     forgetting,
     lessons,
     memory,
@@ -54,6 +55,7 @@ context.register(app)
 lessons.register(app)
 mining.register(app)
 finetune.register(app)
+finetune_train.register()
 
 
 @app.command()

@@ -52,7 +52,7 @@ smoke:                      # a short training in front of the long one, through
   epochs: 1
 
 evaluation:
-  questions: 100            # places in held-out rows at which base and tuned model are asked for the next message
+  questions: 100            # held-out places at which a call is due; a quarter as many where words are come on top
   max_new_tokens: 256
 
 gguf:

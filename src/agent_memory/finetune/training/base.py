@@ -202,7 +202,12 @@ def _from_gguf(file: Path, out: Path) -> Path:
         (draft / _MADE_FROM).write_text(json.dumps(made_from), encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
         draft.rename(out)
-    except (ValueError, KeyError, ImportError, RuntimeError, NotImplementedError) as error:
+    except ImportError as error:
+        raise AgentMemoryError(
+            f"Reading a .gguf file needs packages that are not installed: {error}",
+            "pip install 'agent-memory[finetune]'",
+        ) from error
+    except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
         raise AgentMemoryError(
             f"{file} cannot be made trainable: {error}",
             "Name the model in Hugging Face's format instead; a GGUF is for running it.",

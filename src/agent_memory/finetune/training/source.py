@@ -1,19 +1,16 @@
-"""The data set that is trained on: only one that passed its gates, that nothing was changed in, and of which nothing
-was forgotten since."""
+"""The data set that is trained on: only one that passed its gates and that nothing was changed in. Whether something of
+it was forgotten since is asked before each step, by `register`."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agent_memory import settings
-from agent_memory.database import migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import dataset
-from agent_memory.finetune.index import TRAIN, VALIDATION
+from agent_memory.finetune.index import TRAIN
 
 _AGAIN = "Make one: agent-memory finetune dataset --out DIR"
 
@@ -24,7 +21,6 @@ def manifest(folder: Path) -> dict[str, Any]:
     file = folder / dataset.MANIFEST
     try:
         told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        files = {name: told["files"][name]["sha256"] for name in (f"{TRAIN}.jsonl", f"{VALIDATION}.jsonl")}
         form, passed = told["format"], all(gate["passed"] for gate in told["gates"])
     except FileNotFoundError as error:
         raise AgentMemoryError(f"{folder} is no data set: it has no {dataset.MANIFEST}.", _AGAIN) from error
@@ -37,34 +33,12 @@ def manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is in the form {form}, which other trainers read.",
             "Train on one in the form trl, the default: agent-memory finetune dataset --out DIR",
         )
-    for name, sha256 in files.items():
-        try:
-            with (folder / name).open("rb") as content:
-                found = hashlib.file_digest(content, "sha256").hexdigest()
-        except OSError as error:
-            raise AgentMemoryError(f"{folder / name} cannot be read: {error}", _AGAIN) from error
-        if found != sha256:
-            raise AgentMemoryError(
-                f"{folder / name} is not what its manifest says: it was changed after the gates had passed it.",
-                _AGAIN,
-            )
+    if changed := dataset.changed_files(folder):
+        raise AgentMemoryError(
+            f"{folder} is not what its manifest says: {', '.join(changed)} changed after the gates had passed it.",
+            _AGAIN,
+        )
     return told
-
-
-def registered(folder: Path) -> None:
-    """Raises AgentMemoryError: the register does not know this data set, or something in it was forgotten since."""
-    with server.connect(server.conninfo(settings.load())) as conn:
-        migrate.migrate(conn)
-        known = dataset.state_of(conn, folder)
-    if known is None:
-        raise AgentMemoryError(
-            f"The data set {folder} is not in the register: nobody knows whether it passed its gates.", _AGAIN
-        )
-    if known["stale_since"]:
-        raise AgentMemoryError(
-            f"The data set {folder} holds what was forgotten on {known['stale_since']:%Y-%m-%d %H:%M}.",
-            "Make it anew, and delete the old files: agent-memory finetune dataset --out DIR",
-        )
 
 
 def rows(folder: Path, part: str = TRAIN) -> Iterator[dict[str, Any]]:

@@ -41,13 +41,11 @@ _TRAINED, _MADE_FROM = "trained.json", "made_from.json"
 
 def smoke(run: Run, tell: Tell) -> Outcome:
     """A short training, to find what would spoil the long one."""
-    source.registered(run.data)
     return fit(run, run.smoke, rows=run.config.smoke.rows, epochs=run.config.smoke.epochs, tell=tell)
 
 
 def train(run: Run, tell: Tell) -> Outcome:
     """The training itself, from its last checkpoint where there is one; then the base and what was learned in one."""
-    source.registered(run.data)
     outcome = fit(run, run.folder, rows=None, epochs=run.config.training.epochs, tell=tell)
     if outcome.passed:
         from agent_memory.finetune.training.merge import merge
