@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -169,6 +170,14 @@ def _read(kind: type[Settings]) -> Settings:
         raise AgentMemoryError(
             f"{paths.config_file()} cannot be read: {error}.", "Correct that line; texts stand in quotes."
         ) from None
+
+
+def unknown() -> list[str]:
+    """What stands in the home's `.env` and `config.toml` and is no setting: it is passed over, as a slip of the pen is.
+    The home's place itself is decided elsewhere."""
+    written = TomlConfigSettingsSource(Settings, paths.config_file()).toml_data.keys()
+    named = {name.lower() for name in (*written, *dotenv_values(paths.env_file()))}
+    return sorted(named - Settings.model_fields.keys() - {"agent_memory_home"})
 
 
 def owner_token(settings: Settings) -> str:

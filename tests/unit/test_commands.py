@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from agent_memory.cli import main, tables, terminal
+from agent_memory import settings
+from agent_memory.cli import completing, main, tables, terminal
 from agent_memory.cli.help import SECTIONS
 from agent_memory.errors import AgentMemoryError
 
@@ -141,6 +143,24 @@ def test_a_setting_that_cannot_be_is_named_with_where_it_stands(
     assert "AGENT_MEMORY_PORT" in said
     assert "config.toml" in said
     assert "soon" not in said  # it may be a secret
+
+
+def test_a_slip_of_the_pen_in_the_settings_is_noticed(home: Path) -> None:
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text(
+        "agent_memory_prot = 3400\nagent_memory_context = false\n", encoding="utf-8"
+    )
+    (home / ".env").write_text("REQUIRE_AUHT=false\nREQUIRE_AUTH=true\n", encoding="utf-8")
+    assert settings.unknown() == ["agent_memory_prot", "require_auht"]
+    (home / "config.toml").write_text("agent_memory_port = [", encoding="utf-8")
+    with pytest.raises(AgentMemoryError, match="cannot be read"):
+        settings.load()
+
+
+def test_without_a_service_the_tab_key_offers_nothing_and_starts_nothing(home: Path) -> None:
+    assert completing.project("") == completing.lesson("") == completing.backup("") == []
+    assert [name for name, _ in completing.agent("cl")] == ["claude", "cline"]
+    assert not home.exists()
 
 
 ROWS = [("1", "turn", "Why does the ferry sink? " * 9), ("22", "note", "船が沈む。" * 30)]

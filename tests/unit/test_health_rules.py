@@ -77,6 +77,7 @@ def test_a_sound_installation_has_nothing_wrong() -> None:
         ({"connected": (Connected("codex", unreadable="It is no JSON."),)}, "codex: It is no JSON."),
         ({"connected": ()}, "No agent is connected"),
         ({"too_open": (Path("/home/me/.agent-memory"),)}, "can get at /home/me/.agent-memory"),
+        ({"unknown_settings": ("agent_memory_prot",)}, "agent_memory_prot is no setting"),
         ({"coverage": Coverage(turns=(("s", "p"),))}, "1 turns have no memory"),
         ({"coverage": Coverage(observations=2)}, "2 memories cannot be found by words"),
         ({"coverage": Coverage(chunks=1200)}, "1,200 passages cannot be found by meaning"),

@@ -68,6 +68,8 @@ def _listed(path: str, **query: str) -> list[dict[str, Any]]:
 
     from agent_memory.service import run
 
+    if run.running_pid() is None:
+        return []
     try:
         with run.client(timeout=PATIENCE) as service:
             answer = service.get(path, params=query)

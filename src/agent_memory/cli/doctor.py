@@ -48,6 +48,7 @@ def doctor(
 CHECKS = {
     "service": "the service answers",
     "version": "one version everywhere",
+    "settings": "every setting is one that is known",
     "schema": "the tables are this version's",
     "database": "the database answers",
     "hooks": "agents' hooks and servers are as they should be",

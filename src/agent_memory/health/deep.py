@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from agent_memory import __version__, paths
+from agent_memory import __version__, paths, settings
 from agent_memory.database import Connection, migrate, placement, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.health import connections, look, store
@@ -32,6 +32,7 @@ def examine(config: Settings) -> Facts:
         connected=connections.connected(),
         too_open=_too_open(),
         embedder_error=_embedder_error(config),
+        unknown_settings=tuple(settings.unknown()),
     )
     facts = replace(facts, **_service(facts))
     versions = Versions(__version__, service=_service_version() if facts.service_answers else None)

@@ -114,6 +114,8 @@ class Facts:
     threads: tuple[str, ...] = ()
     """Parts of the service that fail again and again."""
     # What only the doctor looks at.
+    unknown_settings: tuple[str, ...] = ()
+    """What stands in the home's settings and is none."""
     service_pid: int | None = None
     service_answers: bool | None = None
     versions: Versions | None = None

@@ -5,10 +5,12 @@ A sentence of a problem names no path and no text of the user's: `/api/health` s
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from agent_memory.health.facts import Facts, Finding
+from agent_memory.settings import Settings
 
 STUCK_S = 120.0
 """After which what still waits is stuck."""
@@ -41,6 +43,17 @@ def service(facts: Facts) -> Iterator[Finding]:
             "problem",
             f"The service (process {facts.service_pid}) does not answer. A restore may be under way.",
             "Wait a minute; then: agent-memory down, agent-memory up --detach",
+        )
+
+
+def settings(facts: Facts) -> Iterator[Finding]:
+    for name in facts.unknown_settings:
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        yield Finding(
+            "settings",
+            "advice",
+            f"{name} is no setting, and is passed over.",
+            f"Do you mean {near[0]}?" if near else "docs/settings.md lists all of them.",
         )
 
 
@@ -300,7 +313,7 @@ def capture(facts: Facts) -> Iterator[Finding]:
 
 CHEAP: tuple[Rule, ...] = (capture, spool, database, schema, queue, threads, embedder, disk, backup, clock)
 """What the service looks at by itself."""
-ALL: tuple[Rule, ...] = (service, versions, hooks, *CHEAP, coverage, modes)
+ALL: tuple[Rule, ...] = (service, versions, settings, hooks, *CHEAP, coverage, modes)
 
 
 def findings(facts: Facts, rules: tuple[Rule, ...] = ALL) -> list[Finding]:
