@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ import duckdb
 import pytest
 from bench.redaction_corpus.carriers import CARRIERS, fits, plant
 from bench.redaction_corpus.secrets import KINDS, make
+from tests.recorded_work import BEGAN, six_projects, tell, words, work
 from typer.testing import CliRunner
 
 from agent_memory import settings
@@ -27,51 +28,10 @@ from agent_memory.finetune.gates import Limits
 from agent_memory.finetune.places import Places
 from agent_memory.forgetting import forget as forgetting
 from agent_memory.journal import projects
-from agent_memory.journal.event import AssistantMessage, Body, Event, Prompt, ToolCall
-from agent_memory.journal.ingest import ingest
+from agent_memory.journal.event import AssistantMessage, Body, Prompt, ToolCall
 from agent_memory.settings import Settings
 
-BEGAN = datetime(2026, 11, 2, 9, tzinfo=UTC)
-TOOLS = ("Read", "Edit", "Grep", "Glob", "Write", "WebFetch", "Bash", "NotebookEdit")
 LIMITS = Limits(project_share=0.3, tool_share=0.2, multi_turn=0.2, tokens=4_096)
-
-
-def tell(
-    conn: Connection,
-    session: str,
-    bodies: Iterable[Body],
-    *,
-    folder: str = "/home/alicia/shop",
-    redact: bool = True,
-) -> None:
-    at = BEGAN
-    events = []
-    for body in bodies:
-        at += timedelta(seconds=1)
-        events.append(Event(agent="claude", session_id=session, occurred_at=at, cwd=folder, body=body))
-    ingest(conn, events, settings.load().model_copy(update={"redact_secrets": redact}))
-    conn.commit()
-
-
-def work(seed: str, steps: int = 6, tools: Iterable[str] = TOOLS) -> list[Body]:
-    """A turn in which different tools are used on different things."""
-    rng = Random(seed)
-    names = list(tools)
-    told: list[Body] = [Prompt(text=f"Please look after {seed} " + words(rng, 12))]
-    for number in range(steps):
-        name = names[(rng.randrange(100) + number) % len(names)]
-        given = {"target": words(rng, 4)} if name != "Bash" else {"command": f"make {words(rng, 2)}"}
-        told.append(AssistantMessage(text=words(rng, 10), uuid=f"{seed}-{number}"))
-        call = f"toolu_{seed}_{number}"
-        told.append(ToolCall(tool_use_id=call, name=name, input=given, output=words(rng, 30), success=True))
-    told.append(AssistantMessage(text="Done: " + words(rng, 12), uuid=f"{seed}-end"))
-    return told
-
-
-def words(rng: Random, count: int) -> str:
-    return " ".join(
-        "".join(rng.choices("abcdefghijklmnoprstuw", k=rng.randrange(3, 8))) for _ in range(count)
-    )
 
 
 def make_set(conn: Connection, out: Path, config: Settings | None = None, **wanted: Any) -> Published:
@@ -92,12 +52,7 @@ def sessions_of(rows: Iterable[dict[str, Any]]) -> set[str]:
 
 @pytest.fixture
 def several(conn: Connection) -> Connection:
-    """Six projects with four sessions each."""
-    for project in range(6):
-        for number in range(4):
-            name = f"p{project}-{number}"
-            tell(conn, name, work(name), folder=f"/home/alicia/project{project}")
-    return conn
+    return six_projects(conn)
 
 
 def test_the_real_transcripts_become_a_data_set(conn: Connection, shared_data: Path, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ CHECKS = {
     "disk": "there is room on the disk",
     "permissions": "nobody else can get at the home",
     "clock": "the clock is right",
+    "models": "no model of yours learned what was forgotten",
 }
 
 
@@ -68,7 +69,7 @@ def _print(facts: Facts, found: list[Finding], done: list[str]) -> None:
     for one in done:
         out.print(f"[green]fixed[/] {plain(one)}")
     wrong = {finding.check for finding in found}
-    unseen = set() if facts.queue else {"queue", "index", "schema", "clock"}
+    unseen = set() if facts.queue else {"queue", "index", "schema", "clock", "models"}
     for check, well in CHECKS.items():
         if check in unseen - wrong:
             out.print(f"[dim]? not looked at: {well}[/]")

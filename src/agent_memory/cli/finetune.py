@@ -1,4 +1,5 @@
-"""`agent-memory finetune`: from the journal to a model of one's own. So far: the data set."""
+"""`agent-memory finetune`: from the journal to a model of one's own. Here: the data set; its other commands are in the
+modules beside this one."""
 
 from __future__ import annotations
 

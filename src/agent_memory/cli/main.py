@@ -13,6 +13,7 @@ from agent_memory.cli import (
     context,
     doctor,
     finetune,
+    finetune_runs,
     finetune_train,
     forgetting,
     lessons,
@@ -56,6 +57,7 @@ lessons.register(app)
 mining.register(app)
 finetune.register(app)
 finetune_train.register()
+finetune_runs.register(app)
 
 
 @app.command()

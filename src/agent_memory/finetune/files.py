@@ -67,3 +67,14 @@ def delete(run: Run) -> list[Path]:
             place.unlink()
         gone.append(place)
     return gone
+
+
+def left(run: Run) -> list[Path]:
+    """What there is of a run that holds texts, or weights that learned them."""
+    own = [] if run.config.data.folder else [run.data]
+    places = (
+        *own,
+        *(run.smoke, run.checkpoints, run.adapter, run.merged, run.evaluation, run.models, run.logs),
+        *(run.report, run.report.with_suffix(".json")),
+    )
+    return [place for place in places if place.exists()]

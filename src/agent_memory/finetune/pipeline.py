@@ -27,7 +27,7 @@ from typing import IO, Any
 from agent_memory import paths
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import config as configs
-from agent_memory.finetune import register, report
+from agent_memory.finetune import register
 from agent_memory.finetune import run as runs
 from agent_memory.finetune.config import TrainConfig
 from agent_memory.finetune.gates import Gate
@@ -99,7 +99,7 @@ class StepFailedError(AgentMemoryError):
         super().__init__(
             f"{step.title}: a gate failed, and the run {run.name} stops here.\n{told}",
             " ".join([*remedies, "docs/fine_tune/failures.md says what each gate wants."])
-            + f" All of it: {run.folder / report.PAGE}",
+            + f" All of it: {run.report}",
         )
 
 
@@ -176,20 +176,19 @@ def perform(
         _void(run, STEPS.index(step))
         record = run.steps[step.name] = StepRecord("running", runs.now())
         runs.save(run)
-        remedy = ""
         try:
-            remedy = _perform(run, step, record, tell_one, started, lock)
+            _perform(run, step, record, tell_one, started, lock)
         finally:
             if record.state == "running":
                 record.state, record.error = "stopped", "It was stopped."
+            if record.error and not record.remedy:
+                record.remedy = "Start it again: it goes on where it can."
             runs.save(run)
             _write_down(run, tell_one)
     if record.state == "failed":
         raise StepFailedError(run, step)
     if record.state != "passed":
-        raise StepNotDoneError(
-            f"{step.title}: {record.error}", remedy or "Start it again: it goes on where it can."
-        )
+        raise StepNotDoneError(f"{step.title}: {record.error}", record.remedy or "")
 
 
 def _allow(run: Run, step: Step, tell: Tell) -> None:
@@ -215,8 +214,8 @@ def _perform(
     tell: Tell,
     started: Callable[[Callable[[], None]], None],
     lock: int,
-) -> str:
-    """Start the step's process, hear it out, and fill in its record. What to do where it could not be done."""
+) -> None:
+    """Start the step's process, hear it out, and fill in its record."""
     began = time.monotonic()
     stopped = threading.Event()
     log = _Log(paths.make_private(run.logs) / f"{step.name}.log")
@@ -263,7 +262,7 @@ def _perform(
         record.peak_mb = told.get("peak_mb", 0.0)
         record.gates, record.numbers = told.get("gates", []), told.get("numbers", {})
         record.state, record.error = _came_of(told, process.returncode, log.last, stopped=stopped.is_set())
-    return str(told.get("remedy", ""))
+        record.remedy = told.get("remedy")
 
 
 _QUIET = {
@@ -348,6 +347,8 @@ def _hear_chatter(lines: IO[str], tell: Tell, log: _Log) -> None:
 
 def _write_down(run: Run, tell: Tell) -> None:
     """Into the database and into the report, where either can be had: the run's folder has it already."""
+    from agent_memory.finetune import report  # which reads the steps above
+
     if told := register.record(run):
         tell(Progress(text=told))
     try:

@@ -124,14 +124,20 @@ def manifest(run: Run) -> dict[str, Any] | None:
 
 
 def metrics(run: Run) -> list[dict[str, Any]]:
-    """The curve: what was logged at each step. A line that was cut off by a crash is passed over."""
-    found = []
+    """The curve: what was logged at each step, the later where a training went over a step again. A line that was cut
+    off by a crash is passed over."""
+    found: dict[Any, dict[str, Any]] = {}
     with contextlib.suppress(OSError):
-        for line in run.metrics.read_text(encoding="utf-8").splitlines():
+        for number, line in enumerate(run.metrics.read_text(encoding="utf-8").splitlines()):
             with contextlib.suppress(ValueError):
                 point = json.loads(line)
-                found += [point] if isinstance(point, dict) else []
-    return found
+                if isinstance(point, dict):
+                    step = point.get("step")
+                    found[step if isinstance(step, int) else f"line {number}"] = {
+                        **found.get(step, {}),
+                        **point,
+                    }
+    return sorted(found.values(), key=lambda point: point.get("step") or 0)
 
 
 def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -43,6 +43,8 @@ class StepRecord:
     numbers: dict[str, Any] = field(default_factory=dict)
     """What else it found; JSON."""
     error: str | None = None
+    remedy: str | None = None
+    """What to do about the error."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,6 +118,11 @@ class Run:
     def logs(self) -> Path:
         """What each step told while it worked, a file a step."""
         return self.folder / "logs"
+
+    @property
+    def report(self) -> Path:
+        """The page to read; `report.json` beside it is for programs."""
+        return self.folder / "report.html"
 
     @property
     def models(self) -> Path:

@@ -111,6 +111,8 @@ class Facts:
     """Agents that work and whose hooks tell nothing."""
     newer_migration: str | None = None
     """One of the database's that a newer program applied, as another machine's may at any time."""
+    stale_runs: int = 0
+    """Models that learned from what was forgotten since."""
     threads: tuple[str, ...] = ()
     """Parts of the service that fail again and again."""
     # What only the doctor looks at.

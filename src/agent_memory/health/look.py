@@ -39,6 +39,7 @@ def at_database(conn: Connection) -> dict[str, Any]:
             float(counts["oldest_s"]),
             int(counts["unembedded"]),
         ),
+        "stale_runs": store.stale_runs(conn),
         "newest_event": known["newest"],
         "database_since": known["since"],
         "newer_migration": migrate.newer(conn),

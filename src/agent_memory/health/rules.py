@@ -311,7 +311,30 @@ def capture(facts: Facts) -> Iterator[Finding]:
         )
 
 
-CHEAP: tuple[Rule, ...] = (capture, spool, database, schema, queue, threads, embedder, disk, backup, clock)
+def stale_runs(facts: Facts) -> Iterator[Finding]:
+    if facts.stale_runs:
+        yield Finding(
+            "models",
+            "advice",
+            f"{facts.stale_runs} trained models learned from what was forgotten since, and may know it still.",
+            'agent-memory finetune runs lists what; agent-memory finetune retract NAME --because "…" --delete-files'
+            " deletes one.",
+        )
+
+
+CHEAP: tuple[Rule, ...] = (
+    capture,
+    spool,
+    database,
+    schema,
+    queue,
+    threads,
+    embedder,
+    disk,
+    backup,
+    clock,
+    stale_runs,
+)
 """What the service looks at by itself."""
 ALL: tuple[Rule, ...] = (service, versions, settings, hooks, *CHEAP, coverage, modes)
 

@@ -76,6 +76,16 @@ def vector_versions(conn: Connection) -> dict[str, Any]:
     return row or {"used": None, "installed": None}
 
 
+def stale_runs(conn: Connection) -> int:
+    """Training runs that learned from what was forgotten since, and were not retracted."""
+    row = conn.execute(
+        "select count(*) as n from mem_training_runs r join mem_data_sets d on d.id = r.data_set_id"
+        " where d.stale_since is not null and r.retracted_at is null"
+    ).fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
 def update_vector(conn: Connection) -> None:
     """Bring pgvector in this database to the version that the server has."""
     conn.execute("alter extension vector update")

@@ -95,4 +95,6 @@ def register(mcp: MCPServer[None], memory: Memory) -> None:
             f"{n} {table.removeprefix('mem_').replace('_', ' ')}" for table, n in receipt.counts.items()
         )
         said = f"Forgotten: {gone or 'nothing was stored of it'}. It will not come back."
+        if receipt.stale:
+            said += " A data set for training still holds it: tell the user to look at agent-memory finetune runs."
         return result(said, Forgotten(tombstone=receipt.tombstone, counts=dict(receipt.counts)))
