@@ -32,7 +32,8 @@ def made(run: Run) -> dict[str, dict[str, Any]]:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         found[name] = {"bytes": state.st_size, "sha256": digest, "at": at}
     with contextlib.suppress(OSError):
-        (run.folder / _CACHE).write_text(json.dumps(found), encoding="utf-8")
+        if found:
+            (run.folder / _CACHE).write_text(json.dumps(found), encoding="utf-8")
     return {name: {"bytes": one["bytes"], "sha256": one["sha256"]} for name, one in found.items()}
 
 
