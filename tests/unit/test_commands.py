@@ -20,10 +20,12 @@ from agent_memory.cli.help import SECTIONS
 from agent_memory.errors import AgentMemoryError
 
 WITHOUT_JSON = {
+    "finetune config": "it writes YAML, to be changed",
     "export": "it writes lines of JSON, always",
     "lesson review": "it is a dialogue",
     "locate": "the plugin calls it; it prints nothing",
     "mcp": "it speaks the protocol",
+    "wizard": "it is a dialogue; finetune runs tells what came of it",
     "welcome": "a first look, for eyes",
 }
 

@@ -80,6 +80,7 @@ def retract(
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: terminal.AsJson = False,
 ) -> None:
     """Take a run back: it is not gone on with, not installed, and listed with the reason."""
     from agent_memory.finetune import register, retraction
@@ -93,6 +94,9 @@ def retract(
         terminal.audit(conn, "finetune retract", kind="admin", target=f"{run.name}: {because}")
     if told := register.record(run):
         typer.echo(told, err=True)
+    if as_json:
+        terminal.print_json({"run": run.name, "because": because, "done": done})
+        return
     typer.echo(f"{run.name} is retracted: {because}")
     for line in done:
         typer.echo(f"  {line}")

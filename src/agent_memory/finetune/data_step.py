@@ -65,7 +65,9 @@ def _made(conn: Connection, run: Run, tell: Tell) -> Outcome:
 
 def _tokenizer(run: Run) -> Path | None:
     """The file that counts tokens as the model will; None: the base has none of its own, and they are estimated."""
-    file = (run.config.base.path or run.base) / "tokenizer.json"
+    from agent_memory.finetune.training import base  # heavy, and not needed for a set that is there
+
+    file = base.folder(run) / "tokenizer.json"
     return file if file.is_file() else None
 
 
