@@ -86,6 +86,15 @@ def trained(conn: Connection, name: str = "shop") -> Run:
                 "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}],
             },
         )
+    write(
+        run.evaluation / "questions.jsonl",
+        {"id": "q#1", "messages": [{"role": "user", "content": "a held-out one"}]},
+    )
+    for who in ("base", "tuned"):
+        write(
+            run.evaluation / f"{who}.jsonl",
+            {"id": "q#1", "answer": {"content": f"{who} says"}, "verdict": {}},
+        )
     bad = Gate(name="parse", wants="85%", found="12%", passed=False, rows=[NASTY], remedy="Train longer.")
     run.steps["dataset"] = passed([Gate(name="rows", wants="more than 0", found="20")])
     run.steps["check"] = passed([bad], tuned={"parse": rate(12, 100)}, base={"parse": rate(2, 100)})
@@ -141,6 +150,8 @@ def test_the_report_of_a_run_that_failed_shows_all_of_it_and_runs_nothing(record
         "It rains.",
         "12.0% (2% to 22%), N = 100",
         "tokenizer",
+        "a held-out one",
+        "tuned says",
     ):
         assert told in page.text, told
     assert "svg" in page.tags

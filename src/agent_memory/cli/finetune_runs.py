@@ -38,7 +38,9 @@ def runs(
     *,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """List the training runs, or compare two: their configurations, gates, rates with intervals, and costs."""
+    """List the training runs, or compare two of them.
+
+    Compared are their configurations, gates, rates with intervals, and costs."""
     from agent_memory.finetune import run as known
 
     if names and len(names) != 2:
@@ -51,7 +53,9 @@ def runs(
 
 @finetune_app.command()
 def report(name: Name, *, as_json: terminal.AsJson = False) -> None:
-    """Write a run's report afresh and say where it is: report.html to read, report.json for programs."""
+    """Write a run's report afresh.
+
+    It says where: report.html is to be read, report.json is for programs."""
     from agent_memory.finetune import report as reports
     from agent_memory.finetune import run as known
 
@@ -82,7 +86,9 @@ def retract(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """Take a run back: it is not gone on with, not installed, and listed with the reason."""
+    """Take a run back, for a reason.
+
+    It is not gone on with, not installed, and listed with the reason."""
     from agent_memory.finetune import register, retraction
     from agent_memory.finetune import run as known
 
@@ -212,8 +218,10 @@ def wizard(
         bool, typer.Option("--change", help="Where a run of this name is configured otherwise: change it.")
     ] = False,
 ) -> None:
-    """From what was recorded to a model in LM Studio, step by step, each with its gate. Exit codes with --no-tui: 0 all
-    passed, 20 to 28 a gate of that step failed, 1 a step could not be done, 130 stopped."""
+    """From what was recorded to a model of your own.
+
+    Step by step, each with its gate. Exit codes with --no-tui: 0 all passed, 20 to 28 a gate of that step failed, 1 a
+    step could not be done, 130 stopped."""
     if tui:
         from agent_memory.finetune import wizard as shown
 

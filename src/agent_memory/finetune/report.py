@@ -53,8 +53,10 @@ def gather(run: Run) -> dict[str, Any]:
             if step.name in run.steps
         ],
         "metrics": register.metrics(run),
-        "scenarios": list(_beside(run, "chat")),
-        "answers": sorted(_beside(run, "answers"), key=lambda one: not one["differs"])[:MOST_ANSWERS],
+        "scenarios": list(
+            _beside(_lines(run.evaluation / "chat.base.jsonl"), _lines(run.evaluation / "chat.tuned.jsonl"))
+        ),
+        "answers": sorted(_answers(run), key=lambda one: not one["differs"])[:MOST_ANSWERS],
         "files": files.made(run),
         "texts": run.evaluation.exists(),
     }
@@ -68,9 +70,23 @@ def _stale(run: Run) -> list[dict[str, Any]]:
         return []
 
 
-def _beside(run: Run, what: str) -> Iterator[dict[str, Any]]:
+def _answers(run: Run) -> Iterator[dict[str, Any]]:
+    """Held-out questions with both models' answers, as conversations: what was asked last, and what came."""
+    asked = _lines(run.evaluation / "questions.jsonl")
+    both = [_lines(run.evaluation / f"{who}.jsonl") for who in ("base", "tuned")]
+    for answers in both:
+        for id_, one in answers.items():
+            question = asked.get(id_) or {}
+            one["messages"] = [
+                *(question.get("messages") or [])[-2:],
+                {**(one.pop("answer", None) or {}), "role": "assistant"},
+                {**(question.get("expected") or {}), "role": "the agent, then"},
+            ]
+    yield from _beside(*both)
+
+
+def _beside(base: dict[str, Any], tuned: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What base and tuned model answered to the same: `id`, `base`, `tuned` (None: it was not asked), `differs`."""
-    base, tuned = (_lines(run.evaluation / f"{what}.{who}.jsonl") for who in ("base", "tuned"))
     for id_ in dict.fromkeys([*base, *tuned]):
         one, other = base.get(id_), tuned.get(id_)
         yield {"id": id_, "base": one, "tuned": other, "differs": one != other}
