@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from agent_memory.finetune.run import Run
 
-Name = Annotated[str, typer.Argument(help="The run's name, or its folder.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The run's name, or its folder.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,9 @@ def config() -> None:
 
 @finetune_app.command()
 def runs(
-    names: Annotated[list[str] | None, typer.Argument(help="Two of them are compared.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Two of them are compared.")
+    ] = None,
     *,
     as_json: terminal.AsJson = False,
 ) -> None:
