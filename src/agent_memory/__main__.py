@@ -1,7 +1,21 @@
-"""`python -m agent_memory` is the command `agent-memory`."""
+"""The command `agent-memory`, also as `python -m agent_memory`."""
 
 from __future__ import annotations
 
-from agent_memory.cli.main import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line. `mcp` goes past it: an agent waits, and the command line's imports alone cost 0.4 s."""
+    if sys.argv[1:] == ["mcp"]:
+        from agent_memory.mcp import relay
+
+        relay.main()
+    else:
+        from agent_memory.cli import main as command_line
+
+        command_line.main()
+
+
+if __name__ == "__main__":
+    main()

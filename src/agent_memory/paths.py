@@ -76,6 +76,11 @@ def service_socket() -> Path:
     return home() / "service.sock"
 
 
+def mcp_socket() -> Path:
+    """Where the service takes the sessions of agents; see `mcp.relay`."""
+    return home() / "mcp.sock"
+
+
 def service_pid() -> Path:
     """The running service's process id, locked (flock) for as long as it lives."""
     return home() / "service.pid"

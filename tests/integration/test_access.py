@@ -365,7 +365,7 @@ def test_another_user_gets_no_word_out_of_the_socket_even_where_its_mode_was_loo
         "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1]);"
         "s.sendall(b'hello'); print(s.recv(10))"
     )
-    with sockets.unix() as listening:
+    with sockets.unix(paths.service_socket()) as listening:
         paths.service_socket().chmod(0o777)
         listening.listen()
         heard: list[str] = []

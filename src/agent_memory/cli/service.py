@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import os
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -36,8 +37,10 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start the service: it stores what is recorded, and answers."""
+    gc.disable()  # nothing of an import is garbage: 0.15 s less
     from agent_memory.service import run, sockets
 
+    gc.enable()
     config = settings.load()
     pid = run.running_pid()
     if pid is not None:

@@ -153,9 +153,9 @@ def mcp() -> None:
 
     Agents start this by themselves.
     """
-    from agent_memory.mcp import server
+    from agent_memory.mcp import relay
 
-    server.main()
+    relay.main()
 
 
 def locate() -> None:

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from agent_memory.mcp.server import main
+from agent_memory.mcp.relay import main
 
 main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 from mcp.server import MCPServer
@@ -109,7 +108,7 @@ def register(mcp: MCPServer[None], memory: Memory) -> None:
                 severity=severity,
                 project_id=project,
                 made_by="model",
-                session_id=os.environ.get("CLAUDE_CODE_SESSION_ID"),
+                session_id=memory.session_id,
             )
             made = gate.create(conn, draft, memory.settings)
             audit.record(

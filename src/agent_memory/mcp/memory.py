@@ -31,8 +31,10 @@ log = logging.getLogger(__name__)
 class Memory:
     """The memory of the project that a folder belongs to. Opens what it needs at the first use."""
 
-    def __init__(self, settings: Settings, folder: str) -> None:
+    def __init__(self, settings: Settings, folder: str, *, session_id: str | None = None) -> None:
         self.settings = settings
+        self.session_id = session_id
+        """The agent's session, where it told."""
         self._folder = folder
         self._pool: Pool | None = None
         self._project: projects.Identity | None = None

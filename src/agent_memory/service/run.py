@@ -23,8 +23,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 import psycopg
 import psycopg_pool
 import uvicorn
@@ -41,9 +41,13 @@ from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import store as journal
 from agent_memory.journal.event import Event
 from agent_memory.lessons import ledger
+from agent_memory.mcp import host
 from agent_memory.service import app, asks, context, health, lessons, mining, sockets, upkeep
 from agent_memory.service.state import State
 from agent_memory.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +85,7 @@ def serve(*, adopt: bool) -> None:
     """
     config = settings.load()
     paths.make_private(paths.home())
-    with the_one_service():
+    with the_one_service(), sockets.unix(paths.mcp_socket()) as relays, host.Host(config, relays) as agents:
         _log_to_file()
         plugin.note_installation()
         conninfo = server.conninfo(config, adopt=adopt)
@@ -91,8 +95,13 @@ def serve(*, adopt: bool) -> None:
             if server.is_embedded(conninfo):
                 journal.own_places(conn, machine.here())
         settings.owner_token(config)
-        with sockets.tcp(config) as tcp, sockets.unix() as unix, server.open_pool(conninfo, size=8) as pool:
+        with (
+            sockets.tcp(config) as tcp,
+            sockets.unix(paths.service_socket()) as unix,
+            server.open_pool(conninfo, size=8) as pool,
+        ):
             state = State(config, pool)
+            agents.lend(host.Lent(pool, state.embedder))
             stopping = threading.Event()
             ended: queue.SimpleQueue[Path] = queue.SimpleQueue()
             board = asks.Board()
@@ -121,6 +130,7 @@ def serve(*, adopt: bool) -> None:
                 _answer(state, [tcp, unix])
             finally:
                 board.close(leave=context.asks_when_down(config))
+                agents.stop()
                 stopping.set()
                 for thread in threads:
                     thread.join()
@@ -170,6 +180,8 @@ def _start_error(said: str) -> AgentMemoryError:
 
 def answers() -> bool:
     """Whether the service answers on its socket."""
+    import httpx  # 0.1 s, which a start would pay for nothing
+
     try:
         with client(timeout=2) as service:
             return service.get("/api/health").status_code < 500
@@ -179,6 +191,8 @@ def answers() -> bool:
 
 def client(timeout: float) -> httpx.Client:
     """An HTTP client of the running service, over its unix socket."""
+    import httpx
+
     transport = httpx.HTTPTransport(uds=str(paths.service_socket()))
     return httpx.Client(transport=transport, base_url="http://localhost", timeout=timeout)
 

@@ -1,4 +1,4 @@
-"""The two sockets that the service listens on: TCP on the loopback, and a unix socket for the owner alone."""
+"""The sockets that the service listens on: TCP on the loopback, and unix sockets for the owner alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from agent_memory import paths
 from agent_memory.errors import AgentMemoryError
 from agent_memory.settings import Settings
 
@@ -51,9 +51,8 @@ def tcp(config: Settings) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def unix() -> Iterator[socket.socket]:
+def unix(path: Path) -> Iterator[socket.socket]:
     """Raises AgentMemoryError where the path is too long or cannot be written."""
-    path = paths.service_socket()
     path.unlink(missing_ok=True)  # a killed service's: we hold the lock, so nobody listens there
     with OwnersOnly(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         before = os.umask(0o177)
