@@ -26,6 +26,7 @@ def smoke(scores: Scores) -> list[Gate]:
             found=str(rate),
             passed=bool(rate.hits) and rate.value >= SMOKE_PARSE,
             warning=_few(rate, 30),
+            remedy="Train longer in the smoke (smoke.rows, smoke.epochs), or take a base that makes calls.",
             rows=_missed(scores, "parse", hit=False),
         )
     ]
@@ -43,12 +44,14 @@ def full(scores: Scores, base: Scores, *, canaries: Rate | None = None) -> list[
             found=f"{parse.of}",
             passed=parse.of > 0,
             warning=_few(parse, ENOUGH),
+            remedy="Hold out rows with calls that fit training.context: record more.",
         ),
         Gate(
             name="calls that can be read",
             wants=f"at least {PARSE:.0%} where the reference makes a call",
             found=str(parse),
             passed=parse.value >= PARSE,
+            remedy="Read evaluation/tuned.jsonl: more epochs, more rows, another base, or a longer max_new_tokens.",
             rows=_missed(scores, "parse", hit=False),
         ),
     ]
@@ -64,6 +67,7 @@ def full(scores: Scores, base: Scores, *, canaries: Rate | None = None) -> list[
                 found=f"{rates[measure]}; base {base.rates[measure]}; {found}",
                 passed=found.high >= 0,
                 warning=_few(rates[measure], FEW_TURNS),
+                remedy="Read what both answered in evaluation/: the rows may teach to repeat, or too little.",
                 rows=[] if found.high >= 0 else _missed(scores, measure, hit=False),
             )
         )
@@ -73,6 +77,7 @@ def full(scores: Scores, base: Scores, *, canaries: Rate | None = None) -> list[
             wants=f"at most {EMPTY:.0%} of the answers with a call",
             found=str(empty),
             passed=empty.value <= EMPTY,
+            remedy="Read evaluation/tuned.jsonl: which tools, and what the rows show of them.",
             rows=_missed(scores, "empty arguments", hit=True),
         )
     )
@@ -83,6 +88,7 @@ def full(scores: Scores, base: Scores, *, canaries: Rate | None = None) -> list[
                 wants="0 of the planted texts come out",
                 found=f"{canaries.hits} of {canaries.of}",
                 passed=not canaries.hits,
+                remedy="Do not give this model away. Train for fewer epochs, with a lower rank, without those rows.",
             )
         )
     return gates

@@ -21,8 +21,6 @@ from agent_memory.finetune.run import Run
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
 _MADE_FROM = "made_from.json"
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 transformers.logging.disable_progress_bar()
 
 

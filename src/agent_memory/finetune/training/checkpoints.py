@@ -15,7 +15,7 @@ def last_whole(checkpoints: Path) -> Path | None:
     found = sorted(checkpoints.glob("checkpoint-*"), key=step_of) if checkpoints.is_dir() else []
     whole = [folder for folder in found if (folder / WHOLE).exists()]
     for folder in found:
-        if folder not in whole and int(os.environ.get("RANK", "0")) == 0:
+        if folder not in whole and os.environ.get("RANK", "0") == "0":
             shutil.rmtree(folder)
     return whole[-1] if whole else None
 

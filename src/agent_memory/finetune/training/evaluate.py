@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune.gates import Gate
 from agent_memory.finetune.index import VALIDATION
 from agent_memory.finetune.pipeline import Progress, Tell
@@ -53,6 +54,10 @@ class _Found:
 def check(run: Run, tell: Tell) -> Outcome:
     """The merged model and its base, asked the same held-out questions; what the model gives away of its rows."""
     source.manifest(run.data)
+    if not (run.merged / "config.json").exists():
+        raise AgentMemoryError(
+            f"The trained model {run.merged} is gone.", "Train it again, under another name."
+        )
     planted = recall.canaries(run.folder)
     tuned = Asked(run, run.merged)
     chosen = questions.choose(source.rows(run.data, VALIDATION), run.config.evaluation.questions, tuned.fits)

@@ -14,8 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,16 @@ from agent_memory.finetune.gates import Gate
 from agent_memory.finetune.index import TRAIN, VALIDATION
 from agent_memory.finetune.pipeline import Progress, Tell
 from agent_memory.finetune.run import Outcome, Run
-from agent_memory.finetune.training import base, checkpoints, curve, source, tags, watch
-from agent_memory.finetune.training.encode import Counts, Encoder, faults, fitted
+from agent_memory.finetune.training import checkpoints, curve, source, tags, watch
+from agent_memory.finetune.training.encode import Counts
+from agent_memory.finetune.training.ready import Ready, alone, fits_gate, look, tokens
 from agent_memory.finetune.training.trouble import plainly
 
-LOOKED_AT = 20
-"""So many rows are looked at closely before anything is trained."""
 HELD_OUT = 40
 """So many held-out rows tell at each epoch's end whether what is learned holds for others."""
 LOGGED = 300
 """About so many points has a curve."""
-_TRAINED, _MADE_FROM = "trained.json", "made_from.json"
+_TRAINED, _MADE_FROM, _ROWS = "trained.json", "made_from.json", ".rows-"
 
 
 def smoke(run: Run, tell: Tell) -> Outcome:
@@ -55,19 +54,6 @@ def train(run: Run, tell: Tell) -> Outcome:
     return outcome
 
 
-@dataclass(slots=True, kw_only=True)
-class _Ready:
-    """All that a training needs, before it begins."""
-
-    model: Any
-    tokenizer: Any
-    encoder: Encoder
-    tags: tags.Tags
-    dtype: Any
-    device: str
-    gates: list[Gate] = field(default_factory=list)
-
-
 def fit(run: Run, into: Path, *, rows: int | None, epochs: float, tell: Tell) -> Outcome:
     """Train on `rows` of the data set, or on all, into the folder `into`: checkpoints, metrics, curve, adapter."""
     place = replace(run, folder=into)
@@ -77,10 +63,13 @@ def fit(run: Run, into: Path, *, rows: int | None, epochs: float, tell: Tell) ->
         tell(Progress(text="It is trained already.", done=1.0))
         return Outcome(gates=[Gate(**gate) for gate in told["gates"]], numbers=told["numbers"])
     try:
-        ready = _ready(run, tell)
+        ready = look(run, tell)
         if not all(gate.passed for gate in ready.gates):
             return Outcome(gates=ready.gates)
-        with tempfile.TemporaryDirectory(prefix="agent-memory-rows-") as cache:
+        if alone():
+            for left in into.glob(f"{_ROWS}*"):  # of a training that was killed
+                shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=_ROWS, dir=into) as cache:
             return _trained(run, place, ready, Path(cache), rows=rows, epochs=epochs, tell=tell)
     except (OSError, RuntimeError, MemoryError) as error:
         if plain := plainly(error, into):
@@ -107,9 +96,11 @@ def _made_from(run: Run, rows: int | None, epochs: float) -> dict[str, Any]:
 
 
 def _clear(place: Run, made_from: dict[str, Any]) -> None:
-    """Make the folder, and empty it of what was learned from something else."""
+    """Make the folder, and empty it of what was learned from something else. The first process does."""
     file = place.folder / _MADE_FROM
     place.folder.mkdir(mode=0o700, exist_ok=True)
+    if not _first():
+        return
     if file.exists() and json.loads(file.read_text(encoding="utf-8")) == made_from:
         return
     for folder in (place.checkpoints, place.adapter, place.merged):
@@ -119,65 +110,8 @@ def _clear(place: Run, made_from: dict[str, Any]) -> None:
     file.write_text(json.dumps(made_from), encoding="utf-8")
 
 
-def _ready(run: Run, tell: Tell) -> _Ready:
-    """The base in memory, and what is found out about it and the rows without training."""
-    import torch
-    import transformers
-
-    training = run.config.training
-    device = base.device(training)
-    if device == "cuda" and torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
-        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-        tell(Progress(text="Of several GPUs this uses one. docs/fine_tune/training.md says how to use all."))
-    folder = base.folder(run)
-    dtype = base.dtype(training, device)
-    tell(Progress(text=f"Base {folder}, on {device}, in {str(dtype).removeprefix('torch.')}"))
-    transformers.set_seed(training.seed)
-    tokenizer = base.tokenizer(run, folder)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    model = base.load(folder, base.config(run, folder), dtype, device)
-    encoder = Encoder(tokenizer, base.stops(model, tokenizer))
-    looked_at = list(source.some(run.data, LOOKED_AT))
-    found = [(row["id"], fault) for row in looked_at for fault in faults(encoder, row)]
-    spans = [span for row in looked_at for span in encoder.encode(row).spans()]
-    ready = _Ready(
-        model=model,
-        tokenizer=tokenizer,
-        encoder=encoder,
-        tags=tags.look(model, tokenizer, spans),
-        dtype=dtype,
-        device=device,
-    )
-    ready.gates = [
-        Gate(
-            name="what is trained",
-            wants="each of the agent's messages, whole, with its end, and nothing else",
-            found="; ".join(sorted({fault for _, fault in found})) or f"so in {len(looked_at)} rows",
-            passed=not found,
-            rows=[id_ for id_, _ in found],
-        ),
-        _tags_gate(run, ready.tags),
-    ]
-    return ready
-
-
-def _tags_gate(run: Run, found: tags.Tags) -> Gate:
-    wanted = run.config.lora.train_tags
-    told = f"{', '.join(found.tokens) or 'no tokens of their own'}"
-    if found.untrained:
-        told = f"the base never learned {', '.join(found.untrained)}"
-    trains = wanted is True or (wanted == "auto" and found.untrained)
-    return Gate(
-        name="tool-call tokens",
-        wants="learned by the base, or trained now (lora.train_tags: auto)",
-        found=told + ("; they are trained" if trains else ""),
-        passed=not found.untrained or bool(trains),
-    )
-
-
 def _trained(
-    run: Run, place: Run, ready: _Ready, cache: Path, *, rows: int | None, epochs: float, tell: Tell
+    run: Run, place: Run, ready: Ready, cache: Path, *, rows: int | None, epochs: float, tell: Tell
 ) -> Outcome:
     import torch
     from transformers import PrinterCallback
@@ -185,9 +119,9 @@ def _trained(
 
     context, counts = run.config.training.context, Counts()
     tell(Progress(text="Turning rows into tokens …"))
-    learned = _tokens(run.data, TRAIN, ready.encoder, context, rows, counts, cache)
-    held_out = _tokens(run.data, VALIDATION, ready.encoder, context, HELD_OUT, Counts(), cache)
-    fits = _fits_gate(counts, context)
+    learned = tokens(run.data, TRAIN, ready.encoder, context, rows, counts, cache)
+    held_out = tokens(run.data, VALIDATION, ready.encoder, context, HELD_OUT, Counts(), cache)
+    fits = fits_gate(counts, context)
     tell(
         Progress(
             text=f"{counts.rows:,} rows, {counts.tokens:,} tokens, {counts.label_tokens:,} of them trained"
@@ -237,41 +171,7 @@ def _trained(
     return outcome
 
 
-def _tokens(
-    data: Path, part: str, encoder: Encoder, context: int, wanted: int | None, counts: Counts, cache: Path
-) -> Any:
-    """The rows as a data set of tokens and labels, in a file: memory does not grow with it."""
-    import datasets
-
-    datasets.disable_progress_bars()
-
-    def all_() -> Iterator[dict[str, list[int]]]:
-        for row in source.rows(data, part) if wanted is None else source.some(data, wanted, part):
-            if encoded := fitted(encoder.encode(row), context, counts):
-                yield {"input_ids": encoded.input_ids, "labels": encoded.labels}
-
-    features = datasets.Features(
-        {name: datasets.List(datasets.Value("int32")) for name in ("input_ids", "labels")}
-    )
-    return datasets.Dataset.from_generator(
-        all_, features=features, cache_dir=str(cache), fingerprint=f"{part}-{os.getpid()}"
-    )
-
-
-def _fits_gate(counts: Counts, context: int) -> Gate:
-    total = counts.rows + counts.left_out
-    return Gate(
-        name="rows that fit",
-        wants=f"at least half, within {context:,} tokens",
-        found=f"{counts.rows:,} of {total:,}, {counts.cut:,} of them cut after the last answer that fits",
-        passed=counts.rows * 2 >= total and counts.rows > 0,
-        warning=f"{counts.left_out:,} rows are left out and {counts.cut:,} cut: raise training.context"
-        if counts.left_out or counts.cut
-        else None,
-    )
-
-
-def _adapted(run: Run, ready: _Ready) -> Any:
+def _adapted(run: Run, ready: Ready) -> Any:
     """The base with what is to be trained: LoRA beside each layer, and the tags' own rows where they need it."""
     import peft
 
@@ -292,7 +192,7 @@ def _adapted(run: Run, ready: _Ready) -> Any:
     return model
 
 
-def _arguments(run: Run, place: Run, ready: _Ready, rows: int, epochs: float, *, evaluates: bool) -> Any:
+def _arguments(run: Run, place: Run, ready: Ready, rows: int, epochs: float, *, evaluates: bool) -> Any:
     from trl import SFTConfig
 
     training = run.config.training
@@ -345,13 +245,18 @@ def _loss_gates(lines: Sequence[dict[str, Any]]) -> list[Gate]:
     finite = all(map(math.isfinite, [*losses, *held_out]))
     return [
         Gate(
-            name="loss", wants="a number at each step", found="so" if finite else "not at all", passed=finite
+            name="loss",
+            wants="a number at each step",
+            found="so" if finite else "not at all",
+            passed=finite,
+            remedy="Lower training.learning_rate, or set training.dtype to float32.",
         ),
         Gate(
             name=f"{what} fell",
             wants="lower at the end",
             found=f"{before:.4f}, then {after:.4f}",
             passed=after < before,
+            remedy="Lower training.learning_rate, train on more rows, or for more epochs.",
         ),
     ]
 
@@ -362,7 +267,7 @@ def main(argv: Sequence[str]) -> int:
 
     (folder,) = argv
     run = runs.load(Path(folder))
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = _first()
     passed = [name for name, step in run.steps.items() if step.state == "passed"]
     try:
         if missing := [name for name in ("dataset", "smoke", "smoke-check") if name not in passed]:
@@ -383,6 +288,11 @@ def main(argv: Sequence[str]) -> int:
         for gate in outcome.gates:
             print(f"{'passed' if gate.passed else 'FAILED'}  {gate.name}: {gate.found}")  # noqa: T201
     return 0 if outcome.passed else 24
+
+
+def _first() -> bool:
+    """Whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _print(progress: Progress) -> None:
