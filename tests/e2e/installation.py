@@ -86,14 +86,14 @@ class Installation:
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """Ask the database itself."""
-        with psycopg.connect(self._conninfo(), row_factory=dict_row) as conn:
+        with psycopg.connect(self.conninfo(), row_factory=dict_row) as conn:
             return conn.execute(sql.encode(), values).fetchall()
 
     def dump(self) -> str:
         """The whole database as SQL."""
         program = placement.programs() / "pg_dump"
         done = subprocess.run(
-            [program, "--dbname", self._conninfo()], capture_output=True, check=True, encoding="utf-8"
+            [program, "--dbname", self.conninfo()], capture_output=True, check=True, encoding="utf-8"
         )
         return done.stdout
 
@@ -124,7 +124,8 @@ class Installation:
                     found |= {process, *process.children(recursive=True)}
         return [process for process in found if _lives(process)]
 
-    def _conninfo(self) -> str:
+    def conninfo(self) -> str:
+        """Where its database is."""
         with pytest.MonkeyPatch.context() as patch:
             isolate(patch, self.home)
             return embedded.ensure_running()

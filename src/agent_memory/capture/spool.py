@@ -90,6 +90,33 @@ def leftovers() -> list[Path]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A file that could not be read."""
+
+    name: str
+    size: int
+    """Bytes."""
+    reason: str
+
+
+def bad(limit: int = 100) -> list[Bad]:
+    """The newest files that were set aside, each with why."""
+    folder = paths.spool_bad()
+    found = []
+    for name in sorted((name for name in _names(folder) if not name.endswith(".reason")), reverse=True)[
+        :limit
+    ]:
+        with contextlib.suppress(FileNotFoundError):
+            size = (folder / name).stat().st_size
+            try:
+                reason = (folder / f"{name}.reason").read_text(encoding="utf-8", errors="replace").strip()
+            except FileNotFoundError:
+                reason = ""
+            found.append(Bad(name, size, reason))
+    return found
+
+
 def remove(path: Path) -> None:
     """Delete one of these, with its reason."""
     path.unlink(missing_ok=True)

@@ -20,6 +20,20 @@ def times(conn: Connection) -> dict[str, Any]:
     return row
 
 
+def sizes(conn: Connection) -> list[dict[str, Any]]:
+    """Our tables, the largest first: name, rows (about how many; null: nobody has looked yet), bytes (with indexes and
+    long values), indexes (bytes of those)."""
+    return conn.execute(
+        """
+        select c.relname as name, case when c.reltuples >= 0 then c.reltuples::bigint end as rows,
+            pg_total_relation_size(c.oid) as bytes, pg_indexes_size(c.oid) as indexes
+        from pg_class c
+        where c.relkind = 'r' and c.relname like 'mem\\_%' and c.relnamespace = current_schema()::regnamespace
+        order by 3 desc, 1
+        """
+    ).fetchall()
+
+
 def turns_without_observation(conn: Connection, before: datetime) -> list[tuple[str, str]]:
     """The newest (session, prompt) that a person began before this time, of which nothing was made and nothing waits.
     Many of them have nothing worth it."""

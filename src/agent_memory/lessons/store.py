@@ -345,6 +345,43 @@ def firings(conn: Connection, lesson_id: int, limit: int = 20) -> list[dict[str,
     ).fetchall()
 
 
+def ledger(
+    conn: Connection,
+    *,
+    project_id: int | None = None,
+    lesson_id: int | None = None,
+    session_id: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """The times that lessons spoke, the newest first: in one project or in all, of one lesson, in one session. `before`
+    is the id of the last one that was read. Columns: id, at, lesson_id, title, severity, project (its name),
+    session_id, prompt_id, tool_name, phase, action, outcome, call_id (at which it spoke, if that is stored), calls
+    (that tell the outcome)."""
+    return conn.execute(
+        """
+        select e.id, e.fired_at as at, e.lesson_id, l.title, l.severity, p.name as project, e.session_id, e.prompt_id,
+            e.tool_name, e.phase, e.action, coalesce(e.outcome, 'unknown') as outcome, c.id as call_id,
+            e.outcome_calls as calls
+        from mem_lesson_events e join mem_lessons l on l.id = e.lesson_id
+            left join mem_projects p on p.id = e.project_id
+            left join mem_tool_calls c on c.session_id = e.session_id and c.tool_use_id = e.tool_use_id
+        where (%(project)s::bigint is null or e.project_id = %(project)s)
+            and (%(lesson)s::bigint is null or e.lesson_id = %(lesson)s)
+            and (%(session)s::text is null or e.session_id = %(session)s)
+            and (%(before)s::bigint is null or e.id < %(before)s)
+        order by e.id desc limit %(limit)s
+        """,
+        {
+            "project": project_id,
+            "lesson": lesson_id,
+            "session": session_id,
+            "before": before,
+            "limit": limit,
+        },
+    ).fetchall()
+
+
 def trigger_columns(trigger: Trigger) -> dict[str, Any]:
     return {
         "trigger_phase": trigger.phase,

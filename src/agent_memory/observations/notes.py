@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
@@ -45,7 +46,7 @@ def save(conn: Connection, notes: Sequence[Observation]) -> list[int]:
     ids = store.save(conn, [replace(one, supersedes=None, external_id=_key(conn, one)) for one in notes])
     for number, one in zip(ids, notes, strict=True):
         if one.supersedes is not None:
-            _supersede(conn, number, one)
+            _stand_for(conn, number, one.supersedes, one.project_id)
     return ids
 
 
@@ -60,6 +61,44 @@ def forgotten_among(conn: Connection, notes: Sequence[Observation]) -> list[bool
         by_id or by_text or any(gone.text(text, one.project_id) != text for text in (one.text, one.title))
         for one, by_id, by_text in zip(notes, external, whole, strict=True)
     ]
+
+
+def correct(conn: Connection, number: int, *, title: str, text: str, settings: Settings) -> int:
+    """Say an observation anew: as a note that supersedes it, whose id is returned. The first stays, marked.
+
+    Raises AgentMemoryError: there is none (404), nothing of it is new, or the text is not fit (422), it was forgotten
+    (409).
+    """
+    row = _known(conn, number)
+    kind = "note" if row["kind"] in OF_THE_JOURNAL else row["kind"]
+    project_id = row["project_id"]
+    anew = note(
+        text, settings, project_id=project_id, title=title, kind=kind, role=row["role"], supersedes=number
+    )
+    if (anew.title, anew.text) == (row["title"], row["text"]):
+        raise AgentMemoryError(
+            f"Observation {number} says exactly this already.", "Change its title or its text.", status=422
+        )
+    if _folded(anew.text) == _folded(row["text"]):  # by its text alone it would be the same note
+        named = hashlib.sha256(f"{anew.title}\n{anew.text}".encode()).hexdigest()[:32]
+        anew = replace(anew, external_id=f"correction/{number}/{named}")
+    return save(conn, [anew])[0]
+
+
+def supersede(conn: Connection, number: int, earlier: int) -> None:
+    """Say that an observation stands in the place of an earlier one of its project.
+
+    Raises AgentMemoryError: there is none (404), it stands for another one already (409), or the earlier one supersedes
+    it (422).
+    """
+    row = _known(conn, number)
+    if row["supersedes"] not in (None, earlier):
+        raise AgentMemoryError(
+            f"Observation {number} supersedes {row['supersedes']} already.",
+            "Say it as a correction: a new note that supersedes this one.",
+            status=409,
+        )
+    _stand_for(conn, number, earlier, row["project_id"])
 
 
 def retract(
@@ -121,15 +160,28 @@ def _key(conn: Connection, one: Observation) -> str | None:
     return keys[min(len(said), MOST_TIMES - 1)]
 
 
-def _supersede(conn: Connection, number: int, one: Observation) -> None:
-    earlier = one.supersedes
-    if isinstance(earlier, str):
-        earlier = store.by_external_id(conn, one.project_id, earlier)
-    elif earlier is not None and store.project_of(conn, earlier) != one.project_id:
-        earlier = None
+def _known(conn: Connection, number: int) -> dict[str, Any]:
+    found = store.get(conn, [number]) if 0 < number < 2**63 else []
+    if not found:
+        raise AgentMemoryError(
+            f"There is no observation {number}.",
+            "Give the id of one that search or recall shows.",
+            status=404,
+        )
+    return found[0]
+
+
+def _stand_for(conn: Connection, number: int, given: int | str, project_id: int) -> None:
+    """Let an observation supersede one of this project, which is given by its id or its external id."""
+    earlier: int | None
+    if isinstance(given, str):
+        earlier = store.by_external_id(conn, project_id, given)
+    else:
+        known = 0 < given < 2**63 and store.project_of(conn, given) == project_id
+        earlier = given if known else None
     if earlier is None:
         raise AgentMemoryError(
-            f"There is no observation {one.supersedes} in this project that could be superseded.",
+            f"There is no observation {given} in this project that could be superseded.",
             "Give the id of one that search or recall shows, or an external_id of this project.",
             status=422,
         )
@@ -174,7 +226,7 @@ def note(
             "Save what matters of it, or several notes.",
             status=422,
         )
-    same = hashlib.sha256(" ".join(text.split()).casefold().encode()).hexdigest()[:32]
+    same = hashlib.sha256(_folded(text).encode()).hexdigest()[:32]
     if settings.redact_secrets:
         text, title = redact(text), redact(title)
     return Observation(
@@ -190,3 +242,8 @@ def note(
         valid_from=valid_from,
         valid_until=valid_until,
     )
+
+
+def _folded(text: str) -> str:
+    """Two texts with the same are one note."""
+    return " ".join(text.split()).casefold()

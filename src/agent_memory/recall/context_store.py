@@ -245,28 +245,48 @@ def told_before(conn: Connection, session_id: str) -> set[int]:
 
 
 def injections(
-    conn: Connection, *, session_id: str, before: int | None = None, limit: int = 100
+    conn: Connection,
+    *,
+    session_id: str | None = None,
+    project_id: int | None = None,
+    observation_id: int | None = None,
+    before: int | None = None,
+    limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """What a session was told, the latest first, each with the `items` that it was told of. `before` is an id."""
+    """What sessions were told, the latest first, each with the `items` that it was told of: one session, those of a
+    project, or those that were told of an observation. `before` is an id. `project` is the project's name."""
     return conn.execute(
         """
         select told.id, told.session_id, told.prompt_id, told.event, told.occurred_at, told.outcome, told.reason,
-            told.chars, encode(told.text_sha, 'hex') as text_sha256, told.took_ms, items.items
-        from mem_injections told cross join lateral (
+            told.chars, encode(told.text_sha, 'hex') as text_sha256, told.took_ms, project.name as project, items.items
+        from mem_injections told join mem_sessions s on s.id = told.session_id
+        join mem_projects project on project.id = s.project_id
+        cross join lateral (
             select coalesce(jsonb_agg(jsonb_build_object(
                     'part', i.part, 'observation_id', i.observation_id, 'session_id', i.session_id,
                     'prompt_id', i.prompt_id, 'lesson_id', i.lesson_id, 'score', i.score, 'why', i.why,
-                    'kind', o.kind, 'title', coalesce(o.title, left(p.text, 200)),
+                    'kind', o.kind, 'title', coalesce(o.title, left(p.text, 200), l.title),
                     'occurred_at', coalesce(o.occurred_at, p.occurred_at)
                 ) order by i.ordinal), '[]') as items
             from mem_injected i left join mem_observations o on o.id = i.observation_id
             left join mem_user_prompts p on p.session_id = i.session_id and p.id = i.prompt_id
+            left join mem_lessons l on l.id = i.lesson_id
             where i.injection_id = told.id
         ) items
-        where told.session_id = %(session)s and (%(before)s::bigint is null or told.id < %(before)s)
+        where (%(session)s::text is null or told.session_id = %(session)s)
+            and (%(project)s::bigint is null or s.project_id = %(project)s)
+            and (%(observation)s::bigint is null or told.id in
+                (select injection_id from mem_injected where observation_id = %(observation)s))
+            and (%(before)s::bigint is null or told.id < %(before)s)
         order by told.id desc limit %(limit)s
         """,
-        {"session": session_id, "before": before, "limit": limit},
+        {
+            "session": session_id,
+            "project": project_id,
+            "observation": observation_id,
+            "before": before,
+            "limit": limit,
+        },
     ).fetchall()
 
 

@@ -120,6 +120,23 @@ def latest(
     return _told(rows, at)
 
 
+def named(
+    conn: Connection,
+    *,
+    sessions: Sequence[str] = (),
+    prompts: Sequence[str] = (),
+    calls: Sequence[int] = (),
+    messages: Sequence[int] = (),
+    project_id: int | None,
+) -> list[Happening]:
+    """What these rows of the journal tell, in order of time; those that are not there, or of another project, are left
+    out. The prompts are looked for in `sessions`."""
+    rows = store.named(
+        conn, sessions=sessions, prompts=prompts, calls=calls, messages=messages, project_id=project_id
+    )
+    return [happening(row) for row in rows]
+
+
 def _told(rows: Sequence[Mapping[str, Any]], at: Place) -> list[Told]:
     told = []
     for row in rows:

@@ -70,6 +70,39 @@ def recorded(conn: Connection, told: Mapping[str, Any]) -> list[dict[str, Any]]:
     ).fetchall()
 
 
+def named(
+    conn: Connection,
+    *,
+    sessions: Sequence[str],
+    prompts: Sequence[str],
+    calls: Sequence[int],
+    messages: Sequence[int],
+    project_id: int | None,
+) -> list[dict[str, Any]]:
+    """These rows, as far as they are there and of the project, in order of time; columns as those of `recorded`. The
+    prompts are looked for in `sessions`."""
+    return conn.execute(
+        f"""
+        select * from (
+            {_PROMPT} from mem_user_prompts t {_OF}
+                where t.session_id = any(%(sessions)s) and t.id = any(%(prompts)s)
+            union all
+            {_CALL} from mem_tool_calls t {_OF} where t.id = any(%(calls)s)
+            union all
+            {_MESSAGE} from mem_assistant_messages t {_OF} where t.id = any(%(messages)s)
+        ) rows where %(project)s::bigint is null or project_id = %(project)s
+        order by at, kind = 'prompt' desc, number
+        """,
+        {
+            "sessions": list(sessions),
+            "prompts": list(prompts),
+            "calls": list(calls),
+            "messages": list(messages),
+            "project": project_id,
+        },
+    ).fetchall()
+
+
 def latest(
     conn: Connection,
     *,

@@ -131,7 +131,7 @@ def list_lessons(
 @router.get("/lessons/{number}")
 def get_lesson(number: int, conn: Database, by: By) -> dict[str, Any]:
     """One lesson, with when it spoke last."""
-    lesson = _found(conn, number, by)
+    lesson = find(conn, number, by)
     ledger.settle(conn)
     return {
         **render.as_dict(lesson, store.records(conn).get(number)),
@@ -144,7 +144,7 @@ def change_lesson(
     number: int, change: LessonChange, conn: Database, state: Service, by: By
 ) -> dict[str, Any]:
     """Change a lesson, or decide on it. Only the user may."""
-    lesson = _found(conn, number, by)
+    lesson = find(conn, number, by)
     by.check(lesson.project_id)
     if _maker(by) != "user":
         raise AgentMemoryError(
@@ -190,7 +190,8 @@ def match_lessons(seen: Seen, conn: Database, by: By) -> dict[str, Any]:
     }
 
 
-def _found(conn: Database, number: int, by: Caller) -> Lesson:
+def find(conn: Database, number: int, by: Caller) -> Lesson:
+    """A lesson that this caller may see: of its own project, or for every project. Raises AgentMemoryError (404)."""
     lesson = gate.find(conn, number)
     if lesson.project_id is not None and not by.may_reach(lesson.project_id):
         raise AgentMemoryError(f"There is no lesson {number}.", "List what there is.", status=404)

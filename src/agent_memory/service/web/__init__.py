@@ -7,9 +7,25 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
-from agent_memory.service.web import live, login, page, recall, sessions, timeline
+from agent_memory.service.web import (
+    health,
+    lessons,
+    live,
+    login,
+    observations,
+    page,
+    projects,
+    recall,
+    sessions,
+    timeline,
+    told,
+    training,
+)
 
-PAGES = (live, login, recall, sessions, timeline)
+PAGES = (
+    *(health, lessons, live, login, observations, projects),
+    *(recall, sessions, timeline, told, training),
+)
 """One module a domain, each with its `router`."""
 
 

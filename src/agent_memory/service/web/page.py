@@ -38,6 +38,12 @@ TABS = (
     Tab("/sessions", "Sessions", "s"),
     Tab("/recall", "Recall", "r"),
     Tab("/timeline", "Timeline", "t"),
+    Tab("/observations", "Memories", "m"),
+    Tab("/lessons", "Lessons", "e"),
+    Tab("/told", "Told", "o"),
+    Tab("/training", "Training", "f"),
+    Tab("/projects", "Projects", "p"),
+    Tab("/health", "Health", "h"),
 )
 
 HEADERS = {
@@ -63,7 +69,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= {"when": show.when, "span": show.span, "within": show.within}
+_templates.filters |= {"when": show.when, "span": show.span, "size": show.size, "within": show.within}
 _templates.filters["part"] = lambda text: quote(str(text), safe="")
 _templates.globals |= {"count": show.count, "tabs": TABS, "version": __version__}
 

@@ -70,3 +70,18 @@ def count(number: int, one: str, more: str | None = None) -> str:
 def within(path: str, root: str | None) -> str:
     """A path as seen from a folder that it is in."""
     return path[len(root.rstrip("/")) + 1 :] if root and path.startswith(root.rstrip("/") + "/") else path
+
+
+def size(bytes_: int) -> str:
+    """`1.2 MB`."""
+    number = float(bytes_)
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
+def typed(text: str) -> str:
+    """What was typed into a field of several lines: a browser sends each line's end as two characters."""
+    return text.replace("\r\n", "\n")
