@@ -85,7 +85,7 @@ def furnish(post: Post, conn: Connection, folder: str, session: str, words: str 
         Draft(
             title=f"Before make test: make migrate {words}"[:80],
             rule=f"make test failed 2 times here; it worked after make migrate. {words}",
-            trigger=Trigger(tools=("Bash",), pattern=r"\bmake test\b", kind="regex"),
+            trigger=Trigger(tools=("Bash",), pattern=f"make test {words}".strip(), kind="literal"),
             project_id=project,
             made_by="mining",
             origin=f"first/{session}",
@@ -109,7 +109,7 @@ def furnish(post: Post, conn: Connection, folder: str, session: str, words: str 
         Draft(
             title=f"Never push to main {words}"[:80],
             rule=f"Push to a branch of your own. {words}",
-            trigger=Trigger(tools=("Bash",), pattern="make test", kind="literal"),
+            trigger=Trigger(tools=("Bash",), pattern=r"\bmake test\b", kind="regex"),
             project_id=project,
             made_by="user",
         ),

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from psycopg.rows import dict_row
 
 from tests import shown
@@ -55,19 +55,29 @@ def scenes(machine: Installation) -> tuple[Scene, Scene]:
     bad.mkdir(parents=True, exist_ok=True)
     (bad / f"{'1' * 20}-1-abc.claude").write_text("{", encoding="utf-8")
     (bad / f"{'1' * 20}-1-abc.claude.reason").write_text("It is no JSON object.\n", encoding="utf-8")
-    machine.run("backup", "now")
     return tame, hostile
 
 
-@pytest.fixture
-def page(browser: Browser, machine: Installation, scenes: tuple[Scene, Scene]) -> Iterator[Page]:
-    """A page that is logged in; at the end nothing may have gone wrong in it."""
+@pytest.fixture(scope="module")
+def logged_in(
+    browser: Browser, machine: Installation, scenes: tuple[Scene, Scene]
+) -> Iterator[BrowserContext]:
+    """A window that is logged in."""
+    assert scenes
     with chromium.context(browser) as context:
-        page = context.new_page()
-        watch = Watch(page)
-        log_in(page, machine)
-        yield page
-        assert watch.problems == []
+        log_in(context.new_page(), machine)
+        yield context
+
+
+@pytest.fixture
+def page(logged_in: BrowserContext, machine: Installation) -> Iterator[Page]:
+    """A page of it, at the first page; at the end nothing may have gone wrong in it."""
+    page = logged_in.new_page()
+    watch = Watch(page)
+    page.goto(at(machine, "/"))
+    yield page
+    page.close()
+    assert watch.problems == []
 
 
 def test_every_page_is_shown_and_runs_nothing_that_was_stored(
@@ -151,7 +161,11 @@ def test_a_candidate_is_approved_with_the_keys_and_edited(
     assert machine.get(f"/api/lessons/{candidate}")["rule"] == "Run make migrate before make test."
 
 
-def test_a_backup_is_proven_from_the_page(page: Page, machine: Installation) -> None:
+def test_a_backup_is_made_and_proven_from_the_page(page: Page, machine: Installation) -> None:
+    page.set_default_timeout(120_000)
     page.goto(at(machine, "/health"))
-    page.click("text=Prove")
+    page.click("text=Back up now")
+    expect(page.locator("main")).to_contain_text("The backup is whole", timeout=120_000)
+    page.click("button:text-is('Prove')")
     expect(page.locator("table", has_text="proven")).to_contain_text("whole", timeout=120_000)
+    shoot(page, "health")

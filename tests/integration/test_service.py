@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from agent_memory.database.backup import archive
 from agent_memory.errors import AgentMemoryError
 from agent_memory.health import rules
 from agent_memory.observations import embed
-from agent_memory.service import health
+from agent_memory.service import app, health
 from agent_memory.service.state import State
 
 
@@ -314,3 +316,41 @@ def test_health_and_status_tell_of_lessons_that_wait_for_a_decision(api: TestCli
     counted = api.get("/api/health").json()["lessons"]
     assert counted == {"active": 1, "candidate": 2}
     assert "2 candidates wait for you: agent-memory lesson review" in cli_service._lessons(counted)
+
+
+def test_what_is_answered_is_committed_already(state: State) -> None:
+    """Whoever asks at once for what was just saved must find it, and what cannot be committed must not be called
+    saved."""
+    body = b'{"project": "/home/dev/shop", "text": "Staging runs Postgres 16."}'
+    headers = {
+        "host": "127.0.0.1:3377",
+        "authorization": f"Bearer {TOKEN}",
+        "content-type": "application/json",
+    }
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/api/observations",
+        "raw_path": b"/api/observations",
+        "query_string": b"",
+        "root_path": "",
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 3377),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    seen: list[tuple[int, int]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            with state.pool.connection() as conn:
+                saved = conn.execute("select from mem_observations").fetchall()
+            seen.append((message["status"], len(saved)))
+
+    asyncio.run(app.create(state)(scope, receive, send))
+    assert seen == [(201, 1)]

@@ -27,6 +27,7 @@ LONGEST_REASON = 500
 MOST_TIMES = 20
 """How often the same text can be taken back and said again as a note of its own."""
 
+_OWN_KEY = re.compile(r"[a-z][a-z0-9_-]*/[0-9a-f]{32}(/|$)|(turn|summary|correction)/")
 _OF_THE_TEXT = re.compile(r"[a-z][a-z0-9_-]*/[0-9a-f]{32}")
 """An external id that was made from the note's kind and text."""
 
@@ -242,6 +243,11 @@ def note(
         valid_from=valid_from,
         valid_until=valid_until,
     )
+
+
+def is_own_key(external_id: str) -> bool:
+    """Whether we made this external id ourselves, of a text or of a turn."""
+    return bool(_OWN_KEY.match(external_id))
 
 
 def _folded(text: str) -> str:

@@ -70,4 +70,5 @@ def connection(state: Annotated[State, Depends(service_state)]) -> Iterator[Conn
 
 
 Service = Annotated[State, Depends(service_state)]
-Database = Annotated[Connection, Depends(connection)]
+# `function`: it commits before the answer is sent, not after.
+Database = Annotated[Connection, Depends(connection, scope="function")]

@@ -106,6 +106,7 @@ def show_observation(request: Request, number: Number, conn: Database, by: By) -
         ),
         history=_history(conn, known, project_id),
         told=context_store.injections(conn, observation_id=number, project_id=project_id, limit=TOLD),
+        named=known.external_id and not notes.is_own_key(known.external_id),
         longest=notes.LONGEST,
     )
 
