@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 from tests import shown
 from tests.integration.conftest import remember
@@ -283,16 +282,6 @@ FORMS: dict[str, dict[str, str]] = {
 """What each form sends. A new one has to be added here: the tests below send them all."""
 
 
-def routes() -> dict[str, set[str]]:
-    """The pages' paths, with their methods."""
-    found: dict[str, set[str]] = {}
-    for module in web.PAGES:
-        for route in module.router.routes:
-            assert isinstance(route, APIRoute)
-            found.setdefault(route.path, set()).update(route.methods or ())
-    return found
-
-
 def state_of(state: State) -> Any:
     with state.pool.connection() as conn:
         return [
@@ -306,7 +295,7 @@ def state_of(state: State) -> Any:
 def test_every_form_is_refused_without_its_token_or_from_another_page(
     api: TestClient, scene: Scene, state: State
 ) -> None:
-    sent = {path for path, methods in routes().items() if "POST" in methods} - {"/logout"}
+    sent = {path for path, methods in web.routes() if "POST" in methods} - {"/logout"}
     assert sent == set(FORMS), "add the form to FORMS"
     csrf = log_in(api, state)
     before = state_of(state)
@@ -336,7 +325,7 @@ def test_a_token_of_one_project_sees_and_does_nothing_of_another_on_any_page(
     headers = {"authorization": f"Bearer {bound}"}
     before = state_of(state)
     asked = 0
-    for path, methods in routes().items():
+    for path, methods in web.routes():
         if "GET" not in methods or path in ("/live", "/login"):
             continue
         for number in (theirs.note, theirs.lesson, theirs.candidate, theirs.run):

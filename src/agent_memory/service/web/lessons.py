@@ -9,7 +9,6 @@ from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from agent_memory.database import Connection
-from agent_memory.journal import store as journal
 from agent_memory.lessons import ledger, render, store
 from agent_memory.lessons.lesson import (
     ACTIONS,
@@ -29,7 +28,7 @@ from agent_memory.service.auth import By
 from agent_memory.service.routes import lessons as routes
 from agent_memory.service.routes.lessons import LessonChange
 from agent_memory.service.state import Database, Service
-from agent_memory.service.web.page import page
+from agent_memory.service.web.page import page, projects_of
 from agent_memory.service.web.show import typed
 
 router = APIRouter(prefix="/lessons")
@@ -56,7 +55,7 @@ def list_lessons(
         candidates=[row for row in rows if row[0].status == "candidate"],
         others=[row for row in rows if row[0].status != "candidate"],
         decided=decided,
-        projects=[row for row in journal.projects(conn) if by.may_reach(row["id"])],
+        projects=projects_of(conn, by),
         project_id=project_id,
     )
 
@@ -80,7 +79,7 @@ def show_ledger(
         rows=rows,
         next=_by_id(conn, _calls(rows), project_id),
         older=f"/lessons/ledger{more}" if more else None,
-        projects=[row for row in journal.projects(conn) if by.may_reach(row["id"])],
+        projects=projects_of(conn, by),
         project_id=project_id,
     )
 

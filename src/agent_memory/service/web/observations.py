@@ -24,7 +24,7 @@ from agent_memory.service.auth import By
 from agent_memory.service.routes import forgetting as forgetting_routes
 from agent_memory.service.routes import memory
 from agent_memory.service.state import Database, Service
-from agent_memory.service.web.page import page
+from agent_memory.service.web.page import page, projects_of
 from agent_memory.service.web.show import typed
 
 router = APIRouter(prefix="/observations")
@@ -45,11 +45,8 @@ def list_observations(
     cursor: datetime | None = None,
 ) -> HTMLResponse:
     """What one project remembers, the latest first."""
-    projects = [row for row in journal.projects(conn) if by.may_reach(row["id"])]
-    latest = max(
-        projects, key=lambda row: (row["last_event_at"] is not None, row["last_event_at"]), default=None
-    )
-    project_id = by.narrowed(conn, project or None) or (latest["id"] if latest else None)
+    projects = projects_of(conn, by)
+    project_id = by.narrowed(conn, project or None) or (projects[0]["id"] if projects else None)
     kinds = [kind] if kind else None
     entries = []
     if project_id is not None:

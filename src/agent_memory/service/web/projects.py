@@ -9,7 +9,7 @@ from agent_memory.journal import store
 from agent_memory.recall import context_store
 from agent_memory.service.auth import By
 from agent_memory.service.state import Database, Service
-from agent_memory.service.web.page import page
+from agent_memory.service.web.page import page, projects_of
 
 router = APIRouter()
 
@@ -17,8 +17,7 @@ router = APIRouter()
 @router.get("/projects")
 def list_projects(request: Request, conn: Database, state: Service, by: By) -> HTMLResponse:
     """Every project, that which was worked on last first, with what was merged into it and given to it."""
-    rows = [store.project(conn, row["id"]) for row in store.projects(conn) if by.may_reach(row["id"])]
-    rows.sort(key=lambda row: (row["last_event_at"] is not None, row["last_event_at"]), reverse=True)
+    rows = [store.project(conn, row["id"]) for row in projects_of(conn, by)]
     return page(
         request,
         "projects.html",

@@ -15,7 +15,7 @@ from agent_memory.lessons import store as lessons
 from agent_memory.recall import context_store
 from agent_memory.service.auth import By
 from agent_memory.service.state import Database
-from agent_memory.service.web.page import page
+from agent_memory.service.web.page import page, projects_of
 
 router = APIRouter()
 PAGE = 50
@@ -57,6 +57,6 @@ def list_told(
         session=known,
         spoke=lessons.ledger(conn, session_id=session_id) if session_id else [],
         older=f"/told?{urlencode(more)}" if len(rows) == PAGE else None,
-        projects=[row for row in journal.projects(conn) if by.may_reach(row["id"])],
+        projects=projects_of(conn, by),
         project_id=project_id,
     )

@@ -64,7 +64,7 @@ def show_run(
         request,
         "run.html",
         run=run | cost(run["steps"]),
-        steps=run["steps"],
+        steps=sorted(run["steps"].items(), key=lambda step: str(step[1].get("began", ""))),
         curve=curve(run["metrics"]),
         size=(WIDTH, HEIGHT),
         written=_written,
