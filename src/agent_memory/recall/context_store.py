@@ -257,11 +257,19 @@ def injections(
     project, or those that were told of an observation. `before` is an id. `project` is the project's name."""
     return conn.execute(
         """
+        with told as (
+            select told.*, project.name as project from mem_injections told
+            join mem_sessions s on s.id = told.session_id join mem_projects project on project.id = s.project_id
+            where (%(session)s::text is null or told.session_id = %(session)s)
+                and (%(project)s::bigint is null or s.project_id = %(project)s)
+                and (%(observation)s::bigint is null or told.id in
+                    (select injection_id from mem_injected where observation_id = %(observation)s))
+                and (%(before)s::bigint is null or told.id < %(before)s)
+            order by told.id desc limit %(limit)s
+        )
         select told.id, told.session_id, told.prompt_id, told.event, told.occurred_at, told.outcome, told.reason,
-            told.chars, encode(told.text_sha, 'hex') as text_sha256, told.took_ms, project.name as project, items.items
-        from mem_injections told join mem_sessions s on s.id = told.session_id
-        join mem_projects project on project.id = s.project_id
-        cross join lateral (
+            told.chars, encode(told.text_sha, 'hex') as text_sha256, told.took_ms, told.project, items.items
+        from told cross join lateral (
             select coalesce(jsonb_agg(jsonb_build_object(
                     'part', i.part, 'observation_id', i.observation_id, 'session_id', i.session_id,
                     'prompt_id', i.prompt_id, 'lesson_id', i.lesson_id, 'score', i.score, 'why', i.why,
@@ -273,12 +281,7 @@ def injections(
             left join mem_lessons l on l.id = i.lesson_id
             where i.injection_id = told.id
         ) items
-        where (%(session)s::text is null or told.session_id = %(session)s)
-            and (%(project)s::bigint is null or s.project_id = %(project)s)
-            and (%(observation)s::bigint is null or told.id in
-                (select injection_id from mem_injected where observation_id = %(observation)s))
-            and (%(before)s::bigint is null or told.id < %(before)s)
-        order by told.id desc limit %(limit)s
+        order by told.id desc
         """,
         {
             "session": session_id,

@@ -80,6 +80,9 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
 });
 
+// On a narrow screen the page's own name in the navigation may be out of sight.
+document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // The first page: what is recorded is put on top as it comes. Nobody listens while the page is hidden.
 const SHOWN = 300;
 const badge = document.querySelector("[data-stream]");
