@@ -15,7 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from agent_memory import settings
-from agent_memory.cli import completing, main, tables, terminal
+from agent_memory.cli import completing, main, service, tables, terminal
 from agent_memory.cli.help import SECTIONS
 from agent_memory.errors import AgentMemoryError
 
@@ -145,6 +145,44 @@ def test_a_setting_that_cannot_be_is_named_with_where_it_stands(
     assert "AGENT_MEMORY_PORT" in said
     assert "config.toml" in said
     assert "soon" not in said  # it may be a secret
+
+
+def test_status_stands_on_one_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    screen = Console(file=file, width=80, highlight=False)
+    for module in (tables, terminal, service):
+        monkeypatch.setattr(module, "console", lambda: screen)
+    wrong = {
+        "level": "problem",
+        "problem": "The last nightly backup is 3 days old.",
+        "remedy": "agent-memory backup now",
+    }
+    project = {"id": 1, "path": "/home/dev/shop", "identity": "dir:/home/dev/shop", "sessions": 1200}
+    service._print(
+        {
+            "status": "degraded",
+            "uptime_s": 90_000.0,
+            "pid": 4711,
+            "address": "http://127.0.0.1:3377/",
+            "home": "/home/dev/.agent-memory",
+            "database": "embedded Postgres, running",
+            "stored": dict.fromkeys(
+                ("sessions", "prompts", "tool_calls", "assistant_messages", "chunks"), 10**6
+            ),
+            "spool": {"pending": 3, "bad": 0},
+            "queue": {"pending": 12, "unembedded": 400},
+            "backup": {"newest": None, "each_night": True},
+            "lessons": {"candidate": 4, "active": 12},
+            "retention": {"policies": 1, "last_run": None},
+            "projects": [project | {"last_event_at": f"2026-03-0{day}"} for day in range(1, 10)],
+            "problems": [wrong["problem"]] * 2,
+            "findings": [wrong] * 2,
+        }
+    )
+    lines = file.getvalue().splitlines()
+    assert len(lines) <= 23, "\n".join(lines)
+    assert all(len(line) <= 80 for line in lines)
+    assert "7 more" in file.getvalue()
 
 
 def test_a_slip_of_the_pen_in_the_settings_is_noticed(home: Path) -> None:

@@ -16,7 +16,7 @@ from agent_memory.cli.tables import print_facts
 from agent_memory.cli.terminal import AsJson, console, counted, plain, print_findings, print_json, span, tell
 
 PROJECTS_SHOWN = 6
-"""With these, and something wrong, all of it still stands in 24 lines."""
+"""Fewer for each thing that is wrong, so that all of it stands in 24 lines."""
 MACHINES_SHOWN_S = 30 * 86_400.0
 """A machine that was silent for longer is not shown."""
 UP_S = 120.0
@@ -186,14 +186,15 @@ def _print(report: dict[str, Any]) -> None:
         said = [f"{plain(one['id'])} ({one['version']}, {_heard(one['silent_s'])})" for one in machines]
         add("machines", " · ".join(said))
     latest = sorted(report.get("projects", []), key=lambda p: p["last_event_at"] or "", reverse=True)
-    for number, project in enumerate(latest[:PROJECTS_SHOWN]):
+    most = max(2, PROJECTS_SHOWN - 2 * len(report["findings"]))
+    for number, project in enumerate(latest[:most]):
         where = plain(project["path"] or project["identity"])
         add(
             "" if number else "projects",
             f"#{project['id']} {where} · {counted(project['sessions'], 'sessions')}",
         )
-    if len(latest) > PROJECTS_SHOWN:
-        add("", f"and {len(latest) - PROJECTS_SHOWN} more: agent-memory project list")
+    if len(latest) > most:
+        add("", f"and {len(latest) - most} more: agent-memory project list")
     print_facts(rows)
     print_findings(report["findings"])
     if not well:
