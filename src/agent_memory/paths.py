@@ -114,3 +114,13 @@ def training() -> Path:
 def models() -> Path:
     """The models that training runs made, a folder each, where the settings name no other place."""
     return home() / "models"
+
+
+def tools() -> Path:
+    """Programs of others that were fetched, a folder each."""
+    return home() / "tools"
+
+
+def installed_models() -> Path:
+    """Which models lie where in LM Studio's folder, by training run."""
+    return home() / "installed-models.json"

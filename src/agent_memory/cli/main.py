@@ -13,6 +13,7 @@ from agent_memory.cli import (
     context,
     doctor,
     finetune,
+    finetune_gguf,
     finetune_runs,
     finetune_train,
     forgetting,
@@ -56,6 +57,7 @@ context.register(app)
 lessons.register(app)
 mining.register(app)
 finetune.register(app)
+finetune_gguf.register()
 finetune_train.register()
 finetune_runs.register(app)
 
