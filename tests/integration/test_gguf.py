@@ -206,9 +206,11 @@ def test_a_merged_model_becomes_files_that_are_verified_and_talk(run: Run) -> No
     assert not any((run.folder / "base-gguf").iterdir())
 
     tool = llama.need(llama.find().server, "server")
-    with server.running(tool, run.models / "tiny-Q8_0.gguf", make.log_file(run), context=1_024) as one:
-        with pytest.raises(server.RefusedError, match="exceeds the available context"):
-            one.answer([{"role": "user", "content": "word " * 2_000}], OFFERED, max_tokens=8)
+    with (
+        server.running(tool, run.models / "tiny-Q8_0.gguf", make.log_file(run), context=1_024) as one,
+        pytest.raises(server.RefusedError, match="exceeds the available context"),
+    ):
+        one.answer([{"role": "user", "content": "word " * 2_000}], OFFERED, max_tokens=8)
 
 
 @pytest.mark.usefixtures("known_tokenizer")
