@@ -178,6 +178,12 @@ def test_each_way_of_being_bad_meets_its_gate() -> None:
     assert failed(score([], []), score([], []))[0] == "questions"
 
 
+def test_a_model_that_repeats_itself_is_warned_of_where_its_base_is_no_measure() -> None:
+    silent, repeats = scores((120, says(content="?"))), scores((60, says(OTHER)), (60, says(CALL)))
+    assert failed(repeats, silent) == []
+    assert any("re-emits" in warning for warning in bar.warnings(bar.full(repeats, silent)))
+
+
 def test_few_questions_are_let_through_and_never_without_a_word() -> None:
     good = scores((5, says(OTHER)))
     gates = bar.full(good, good)

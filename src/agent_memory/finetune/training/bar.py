@@ -13,6 +13,8 @@ PARSE = 0.85
 EMPTY = 0.02
 ENOUGH = 100
 """Fewer questions than this say little: the gate lets it through, and says so."""
+OFTEN = 0.25
+"""From here on it is warned that a model repeats its last call, or calls where nothing was due."""
 FEW_TURNS = 30
 """Fewer questions after a result, or after a failure, than this say next to nothing of a difference."""
 
@@ -79,6 +81,18 @@ def full(scores: Scores, base: Scores, *, canaries: Rate | None = None) -> list[
             passed=empty.value <= EMPTY,
             remedy="Read evaluation/tuned.jsonl: which tools, and what the rows show of them.",
             rows=_missed(scores, "empty arguments", hit=True),
+        )
+    )
+    often = [name for name in ("re-emits", "needless call") if rates[name].value > OFTEN]
+    gates.append(
+        Gate(
+            name="repeats, needless calls",
+            wants="known: a base that never calls does neither, so it is no measure",
+            found=f"{rates['re-emits']}; {rates['needless call']}",
+            warning=f"{' and '.join(often)}: over {OFTEN:.0%}. More rows with results and closing words;"
+            " lead it through a conversation before you trust it."
+            if often
+            else None,
         )
     )
     if canaries is not None:
