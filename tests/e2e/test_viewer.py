@@ -216,6 +216,17 @@ def test_hostile_texts_are_texts(page: Page, machine: Installation) -> None:
     shoot(page, "hostile")
 
 
+def test_no_page_is_wider_than_a_phone(page: Page, machine: Installation) -> None:
+    page.set_viewport_size({"width": chromium.NARROW, "height": 900})
+    for path in (
+        *("/", "/sessions", f"/sessions/{scene.MAIN}", f"/sessions/{scene.HOSTILE}", "/timeline", "/calls/1"),
+        "/recall?q=heron",
+    ):
+        page.goto(at(machine, path))
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= chromium.NARROW, (path, wide)
+
+
 def test_an_open_stream_holds_nobody_up(browser: Browser) -> None:
     with installed({"README.md": "A shop.\n"}, connected=False) as machine:
         machine.run("up", "--detach")

@@ -30,10 +30,14 @@ function walk(step, what = "[data-item]") {
   next.scrollIntoView({ block: "nearest" });
 }
 
+// Enter unfolds all of what is walked to, or folds it again; where nothing is folded, it goes to its first link.
 function open() {
   const here = document.querySelector("[data-here]");
-  const target = here && (here.matches("a, summary") ? here : here.querySelector("summary") ?? here.querySelector(".what a, a:not([tabindex])"));
-  if (target) target.click();
+  if (!here) return;
+  const folds = all("details", here);
+  const closed = folds.some((fold) => !fold.open);
+  for (const fold of folds) fold.open = closed;
+  if (!folds.length) here.querySelector(".what a, a:not([tabindex])")?.click();
 }
 
 const keys = {
