@@ -3,9 +3,9 @@
     make bench-viewer
 
 A session of 10,000 calls of the main agent (with outputs of 3 KB, edits, failures), 2,500 messages and 200 prompts, and
-1,000 more calls by 20 subagents, beside 300 ordinary sessions, recorded through the product's own ingest. The running
-service is asked for whole pages over its socket, each 30 times in turn; beside them a page that asks the database for
-nothing.
+1,000 more calls by 20 subagents, beside 60 ordinary sessions, recorded through the product's own ingest. When the worker
+has nothing left to do, the running service is asked for whole pages over its socket, each 30 times in turn; beside them
+a page that asks the database for nothing. CPU is the service's, without the database's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import psutil
+
 from agent_memory import settings
 from agent_memory.database import server
 from agent_memory.database.migrate import migrate
@@ -24,9 +26,10 @@ from agent_memory.journal.ingest import ingest
 from agent_memory.service import run
 from bench.home import scratch_home
 
-CALLS, SUBAGENT_CALLS, SUBAGENTS, OTHERS = 10_000, 1_000, 20, 300
+CALLS, SUBAGENT_CALLS, SUBAGENTS, OTHERS = 10_000, 1_000, 20, 60
 RUNS = 30
 LIMIT_MS = 300.0
+PATIENCE = 1_200.0  # seconds that the worker gets
 FOLDER = "/home/dev/large"
 BIG = "big-session"
 BEGAN = datetime(2026, 11, 25, 8, tzinfo=UTC)
@@ -47,9 +50,20 @@ def main() -> None:
             assert row
         run.start_detached(adopt=True)
         try:
+            settled()
             measure(int(row["id"]))
         finally:
             run.stop()
+
+
+def settled() -> None:
+    """Wait until the worker has built and embedded everything."""
+    deadline = time.monotonic() + PATIENCE
+    with run.client(timeout=60) as client:
+        while (queue := client.get("/api/health").json()["queue"])["pending"] or queue["unembedded"]:
+            if time.monotonic() > deadline:
+                sys.exit(f"The worker is not done: {queue}")
+            time.sleep(1)
 
 
 def measure(call: int) -> None:
@@ -76,10 +90,19 @@ def measure(call: int) -> None:
                 began = time.perf_counter()
                 client.get(path)
                 took[name].append((time.perf_counter() - began) * 1000)
-    print(f"{'page':<40}{'median':>10}{'p95':>10}{'most':>10}{'KB':>8}")
+        service = psutil.Process(run.running_pid())
+        cpu: dict[str, float] = {}
+        for name, path in pages.items():
+            before = sum(service.cpu_times()[:2])
+            for _ in range(RUNS):
+                client.get(path)
+            cpu[name] = (sum(service.cpu_times()[:2]) - before) / RUNS * 1000
+    print(f"{'page':<40}{'median':>10}{'p95':>10}{'most':>10}{'CPU':>10}{'KB':>8}")
     for name, times in took.items():
         p95 = statistics.quantiles(times, n=20)[-1]
-        shown = "".join(f"{value:>7.1f} ms" for value in (statistics.median(times), p95, max(times)))
+        shown = "".join(
+            f"{value:>7.1f} ms" for value in (statistics.median(times), p95, max(times), cpu[name])
+        )
         print(f"{name:<40}{shown}{sizes[name] / 1024:>8.0f}")
     first = statistics.median(took["the big session, first page"])
     print(f"\nThe first page of {CALLS:,} calls takes {first:.0f} ms (aim: under {LIMIT_MS:.0f}).")
