@@ -196,13 +196,13 @@ def test_a_session_goes_page_by_page_and_leads_to_a_step(api: TestClient, state:
         ingest(conn, told_events, state.settings)
         row = conn.execute("select id from mem_tool_calls where tool_use_id = 't420'").fetchone()
     assert row
-    shown = [api.get("/sessions/long", params={"page": number}).text for number in (1, 2, 3, 4)]
+    shown = [api.get("/sessions/long", params={"page": number}).text for number in range(1, 7)]
     numbers = [re.findall(r"<bdi>echo (\d+)</bdi>", page) for page in shown]
     assert [n for page in numbers for n in page] == [str(n) for n in range(450)]
-    assert [len(page) for page in numbers] == [200, 200, 50, 0]
+    assert [len(page) for page in numbers] == [100, 100, 100, 100, 50, 0]
     led = api.get("/sessions/long", params={"call": row["id"]}, follow_redirects=False)
-    assert led.headers["location"] == "/sessions/long?page=3#s421"
-    assert 'id="s421"' in shown[2]
+    assert led.headers["location"] == "/sessions/long?page=5#s421"
+    assert 'id="s421"' in shown[4]
     assert api.get("/sessions/long?page=0").status_code == 422
     assert api.get("/sessions/no-such").status_code == 404
 

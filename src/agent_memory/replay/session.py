@@ -14,7 +14,7 @@ from agent_memory.replay import store
 from agent_memory.replay.diff import Diff, diffs
 from agent_memory.replay.subject import line, subject
 
-PAGE = 200
+PAGE = 100
 """Steps of a page."""
 CHARS = 4_000
 """Of an output or an error that a page holds; the whole is on the call's own page."""
