@@ -4,8 +4,8 @@
 
 A session of 10,000 calls of the main agent (with outputs of 3 KB, edits, failures), 2,500 messages and 200 prompts, and
 1,000 more calls by 20 subagents, beside 60 ordinary sessions, recorded through the product's own ingest. When the
-worker has nothing left to do, the running service is asked for whole pages over its socket, each 30 times in turn; beside them
-a page that asks the database for nothing. CPU is the service's, without the database's.
+worker has nothing left to do, the running service is asked for whole pages over its socket, each 30 times in turn;
+beside them a page that asks the database for nothing. CPU is the service's, without the database's.
 """
 
 from __future__ import annotations
