@@ -86,7 +86,7 @@ def durable(conninfo: str) -> list[Figure]:
             stored += counts.prompts + counts.tool_calls
             rows = conn.execute(
                 "select session_id, tool_use_id, prompt_id, tool_name, tool_input::text, output, output_chars, success,"
-                " occurred_at, id from mem_tool_calls where id > %s",
+                " occurred_at, project_id, id from mem_tool_calls where id > %s",
                 (last,),
             ).fetchall()
             last = max(row.pop("id") for row in rows)
@@ -112,11 +112,11 @@ def durable(conninfo: str) -> list[Figure]:
 
 
 def _insert_raw(conn: Connection, rows: list[dict[str, Any]]) -> None:
-    row = "(%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
+    row = "(%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)"
     conn.execute(
         (
             "insert into bench_raw (session_id, tool_use_id, prompt_id, tool_name, tool_input, output, output_chars,"
-            " success, occurred_at) values " + ", ".join([row] * len(rows))
+            " success, occurred_at, project_id) values " + ", ".join([row] * len(rows))
         ).encode(),
         [value for r in rows for value in r.values()],
     )

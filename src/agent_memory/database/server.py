@@ -22,12 +22,13 @@ RECONNECT_S = 5
 """How long the pool tries again, ever more slowly, before it starts anew at the next request."""
 
 KEEPALIVES = {
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
+    "tcp_user_timeout": 8_000,
 }
-"""Seconds, but the last in milliseconds: how soon a server that went silent is given up, instead of after two hours."""
+"""Seconds, but the last in milliseconds: how soon a server that went silent is given up, instead of after hours. The
+last is what a request waits for while the network is away, and less than `status` does."""
 
 Pool: TypeAlias = ConnectionPool[Connection]
 
@@ -149,7 +150,8 @@ def _settle(conn: Connection) -> None:
         return
     row = conn.execute(
         "select pg_backend_pid() as pid, set_config('tcp_keepalives_idle', '30', false),"
-        " set_config('tcp_keepalives_interval', '10', false), set_config('tcp_keepalives_count', '3', false)"
+        " set_config('tcp_keepalives_interval', '10', false), set_config('tcp_keepalives_count', '3', false),"
+        " set_config('tcp_user_timeout', '60000', false)"
     ).fetchone()
     conn.commit()
     if row is not None and row["pid"] != conn.info.backend_pid:  # a pooler tells a number of its own
@@ -183,6 +185,11 @@ def _refused(conninfo: str, error: psycopg.Error) -> AgentMemoryError:
         return AgentMemoryError(
             f"The database server {where} does not know this database or user: {said}",
             "Create it, or correct DATABASE_URL, or POSTGRES_DB and POSTGRES_USER.",
+        )
+    if "certificate" in said or "SSL" in said or "no encryption" in said:
+        return AgentMemoryError(
+            f"The database server {where} and this machine do not agree on encryption: {said}",
+            "Add ?sslmode=require to DATABASE_URL, or sslmode=verify-full and sslrootcert=FILE with its authority.",
         )
     if "password" in said:
         return AgentMemoryError(
