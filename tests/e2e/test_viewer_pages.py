@@ -30,7 +30,7 @@ def machine() -> Iterator[Installation]:
         machine.run("up", "--detach")
         yield machine
         machine.run("down")
-        assert machine.processes() == []
+        until("nothing of it runs any more", lambda: machine.processes() == [])
 
 
 def made(machine: Installation, session: str, words: str) -> Scene:
