@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent_memory import paths, settings
+from agent_memory import settings
 from agent_memory.capture.backfill import backfill, find
 from agent_memory.cli import main
 from agent_memory.database import Connection
 from agent_memory.finetune import run as runs
 from agent_memory.finetune import store
-from tests import tiny_model, transcripts
+from tests import llama_cpp, tiny_model, transcripts
 
 
 @pytest.mark.timeout(600)
@@ -30,7 +30,7 @@ def test_a_model_that_cannot_make_a_call_is_stopped_before_the_long_training(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    paths.make_private(home)
+    llama_cpp.into(home)
     folder = transcripts.write(tmp_path / "projects", projects=6, sessions=5)
     backfill(conn, find([folder]), settings.load(), lambda _: None)
     conn.commit()

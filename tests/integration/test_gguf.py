@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,8 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests import tiny_model
-from tests.e2e.npm import CACHE
+from tests import llama_cpp, tiny_model
 
 from agent_memory import paths
 from agent_memory.errors import AgentMemoryError
@@ -65,22 +63,9 @@ runpy.run_path(folder + "/convert_hf_to_gguf.py", run_name="__main__")
 """The converter knows tokenizers by name, and nobody told it of the tiny one's: it splits words as Qwen's does."""
 
 
-@pytest.fixture(scope="session")
-def fetched() -> Path:
-    """The folder of fetched tools, kept between test runs."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        patch.setenv("AGENT_MEMORY_HOME", str(CACHE / "home"))
-        if llama.lacks_converter():
-            llama.fetch()
-        return paths.tools()
-
-
 @pytest.fixture
-def converters(home: Path, fetched: Path) -> None:
-    paths.make_private(home)
-    paths.tools().symlink_to(fetched)
+def converters(home: Path) -> None:
+    llama_cpp.into(home)
 
 
 @pytest.fixture

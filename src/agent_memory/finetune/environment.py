@@ -37,6 +37,7 @@ def check(run: Run, tell: Tell) -> Outcome:
         return Outcome(gates=gates, numbers=numbers)  # the rest asks those packages
     tell(Progress(text="Looking at the base model …"))
     gates += _base_and_room(run, numbers)
+    gates.append(_llama(numbers))
     return Outcome(gates=gates, numbers=numbers)
 
 
@@ -232,3 +233,27 @@ def _disk(run: Run, size: Size, numbers: dict[str, Any]) -> Iterator[Gate]:
 
 def _existing(folder: Path) -> Path:
     return folder if folder.exists() else _existing(folder.parent)
+
+
+def _llama(numbers: dict[str, Any]) -> Gate:
+    """llama.cpp is wanted only at the end, but nobody wants to hear of it then."""
+    from agent_memory.finetune.gguf import llama
+
+    tools = llama.find()
+    numbers["llama.cpp"] = tools.as_dict()
+    missing, remedy = [], ""
+    wanted: tuple[llama.Kind, ...] = ("converter", "quantizer", "server")
+    for kind in wanted:
+        try:
+            llama.need(getattr(tools, kind), kind)
+        except AgentMemoryError as error:
+            missing.append(kind)
+            remedy = error.remedy
+    own = any(tool.own for tool in (tools.converter, tools.quantizer, tools.server) if tool)
+    return Gate(
+        name="llama.cpp",
+        wants="converter, quantizer, server",
+        found=f"missing: {', '.join(missing)}" if missing else "your own" if own else "from packages",
+        passed=not missing,
+        remedy=remedy or None,
+    )

@@ -76,6 +76,6 @@ def left(run: Run) -> list[Path]:
     places = (
         *own,
         *(run.smoke, run.checkpoints, run.adapter, run.merged, run.evaluation, run.models, run.logs),
-        *(run.report, run.report.with_suffix(".json")),
+        *((run.report, run.report.with_suffix(".json")) if run.evaluation.exists() else ()),
     )
     return [place for place in places if place.exists()]

@@ -98,7 +98,7 @@ def _lines(file: Path) -> dict[str, dict[str, Any]]:
         for line in lines:
             with contextlib.suppress(ValueError):
                 told = json.loads(line)
-                found[str(told.get("id", len(found)))] = told
+                found[str(told.get("id") or told.get("scenario") or len(found))] = told
     return found
 
 

@@ -62,7 +62,7 @@ def retract(run: Run, because: str, *, delete_files: bool) -> list[str]:
     with runs.locked(run):
         run.retracted = {"at": runs.now(), "because": because.strip()}
         runs.save(run)
-        done = []
+        done = _uninstalled(run)
         if delete_files:
             done += [f"deleted {place}" for place in files.delete(run)]
             if run.config.data.folder:
@@ -71,3 +71,9 @@ def retract(run: Run, because: str, *, delete_files: bool) -> list[str]:
             done.append(f"its files stay in {run.folder} and {run.models}; --delete-files deletes them")
     report.write(run)
     return done
+
+
+def _uninstalled(run: Run) -> list[str]:
+    from agent_memory.finetune.gguf import install
+
+    return [f"taken back from LM Studio: {file}" for file in install.remove(run)]
