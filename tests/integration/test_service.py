@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -352,5 +353,9 @@ def test_what_is_answered_is_committed_already(state: State) -> None:
                 saved = conn.execute("select from mem_observations").fetchall()
             seen.append((message["status"], len(saved)))
 
-    asyncio.run(app.create(state)(scope, receive, send))
+    async def asked() -> None:
+        await app.create(state)(scope, receive, send)
+
+    with ThreadPoolExecutor(1) as thread:  # where a browser was driven before, this one has a loop already
+        thread.submit(asyncio.run, asked()).result()
     assert seen == [(201, 1)]
