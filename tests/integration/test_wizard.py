@@ -167,6 +167,8 @@ def test_a_new_run_is_asked_for_in_a_form_that_says_what_is_wrong(size: tuple[in
         pilot.app.screen.query_one("#name", Input).value = "named"
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        pilot.app.clear_notifications()  # of what was wrong, which stays for some seconds
+        await until(pilot, lambda: "Not saved" not in screen(pilot))
         looks_like(pilot, "new-run")
 
     drive(Wizard(), fill, size)
