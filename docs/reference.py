@@ -144,10 +144,11 @@ def _fields(told: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
 
 def tools() -> str:
     """Every tool of the MCP server, in the words that the agent reads."""
+    from mcp import Client
+
     from agent_memory import settings as read
     from agent_memory.mcp import tools as module
     from agent_memory.mcp.memory import Memory
-    from mcp import Client
 
     async def listed() -> Any:
         with Memory(read.Settings(), ".") as memory:
