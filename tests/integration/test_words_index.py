@@ -135,7 +135,8 @@ def test_ranks_are_those_of_bm25_whatever_happened_before(
         save(conn, owner, *(some_text(rng) for _ in range(rng.randrange(1, 9))), first=first)
         conn.commit()
         if rng.random() < 0.3:
-            ids = [r["id"] for r in conn.execute("select id from mem_observations order by random() limit 3")]
+            known = [row["id"] for row in conn.execute("select id from mem_observations order by id")]
+            ids = rng.sample(known, min(3, len(known)))
             store.delete(conn, ids)
             conn.commit()
         if rng.random() < 0.6:
