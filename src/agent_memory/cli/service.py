@@ -58,7 +58,11 @@ def up(
             as_json=as_json,
         )
     else:
-        typer.echo(f"agent-memory starts at {sockets.address(config)}; Ctrl-C stops it.")
+        tell(
+            f"agent-memory starts at {sockets.address(config)}; Ctrl-C stops it.",
+            {"address": sockets.address(config), "pid": os.getpid(), "started": True},
+            as_json=as_json,
+        )
         if agent_started:
             os.chdir("/")  # the agent's folder is not to be held
         run.serve(adopt=not agent_started)

@@ -1,1 +1,1 @@
-"""From the journal to a model of one's own. So far: the data set, and the gates in front of it."""
+"""From the journal to a model of one's own. The data set, training, evaluation, GGUF; each step with its gates."""
