@@ -23,9 +23,10 @@ def client(pytestconfig: pytest.Config) -> Path:
         pytest.skip(line)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium."""
+    """A real Chromium. A module's own: while it is driven, this thread has a loop that runs, and no test could have one
+    of its own."""
     try:
         program = chromium.executable()
     except chromium.NotAvailableError as reason:
