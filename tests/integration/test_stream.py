@@ -18,7 +18,9 @@ from tests.integration.conftest import TOKEN
 from tests.integration.test_drain import payload
 
 from agent_memory.access import tokens
+from agent_memory.database import Connection
 from agent_memory.journal.announce import LONGEST, announcements
+from agent_memory.replay import store
 from agent_memory.replay.live import Place, place
 from agent_memory.service import app
 from agent_memory.service.routes import stream as route
@@ -202,6 +204,23 @@ def test_nothing_runs_when_nobody_looks(served: str, state: State) -> None:
     while running():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_nothing_is_missed_while_the_database_is_slow_to_listen(
+    served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = threading.Event()
+    listen = store.listen
+
+    def late(conn: Connection) -> None:
+        slow.wait(3)
+        listen(conn)
+
+    monkeypatch.setattr(store, "listen", late)
+    with watching(served) as seen:
+        post(served, "UserPromptSubmit", prompt="At once", prompt_id="p1")
+        post(served, "UserPromptSubmit", prompt="And then", prompt_id="p2")
+        assert (seen.next() or {})["text"] == "At once"
 
 
 def test_a_token_that_is_revoked_looks_on_no_longer(
