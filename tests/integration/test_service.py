@@ -316,7 +316,7 @@ def test_health_and_status_tell_of_lessons_that_wait_for_a_decision(api: TestCli
         assert api.post("/api/lessons", json=made).status_code == 201
     counted = api.get("/api/health").json()["lessons"]
     assert counted == {"active": 1, "candidate": 2}
-    assert "2 candidates wait for you: agent-memory lesson review" in cli_service._lessons(counted)
+    assert "2 candidates to decide on: agent-memory lesson review" in cli_service._lessons(counted)
 
 
 def test_what_is_answered_is_committed_already(state: State) -> None:
