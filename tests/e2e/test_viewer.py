@@ -28,7 +28,7 @@ def machine() -> Iterator[Installation]:
         record(machine)
         yield machine
         machine.run("down")
-        assert machine.processes() == []
+        until("nothing of it runs any more", lambda: machine.processes() == [])
 
 
 @pytest.fixture
