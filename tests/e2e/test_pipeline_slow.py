@@ -31,8 +31,8 @@ CONFIG: dict[str, Any] = {
     "base": {"template": "qwen2_5"},
     "lora": {"rank": 16, "alpha": 32},
     "training": {"epochs": 2, "context": 1_024, "batch": 4, "accumulate": 1, "learning_rate": 1e-3},
-    "smoke": {"rows": 40, "epochs": 1},
-    "evaluation": {"questions": 24, "max_new_tokens": 64},
+    "smoke": {"rows": 24, "epochs": 1},
+    "evaluation": {"questions": 16, "max_new_tokens": 64},
 }
 
 
@@ -50,7 +50,7 @@ def test_recorded_sessions_become_a_model_that_calls_tools_it_never_saw(
         base = wheels.smollm2()
     except NotAvailableError as error:
         pytest.skip(f"NOT TESTED: {error}")
-    folder = transcripts.write(tmp_path / "projects", projects=6, sessions=14, turns=2)
+    folder = transcripts.write(tmp_path / "projects", projects=6, sessions=8, turns=1)
     backfill(conn, find([folder]), settings.load(), lambda _: None)
     conn.commit()
     config = tmp_path / "train_config.yaml"

@@ -22,6 +22,7 @@ from agent_memory import paths, settings
 from agent_memory.access import audit, store, tokens
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
+from agent_memory.journal import projects
 from agent_memory.journal.redaction import redact
 from agent_memory.service import app, auth, sockets, web
 from agent_memory.service.state import State
@@ -251,6 +252,33 @@ def test_a_token_of_one_project_works_there(api: TestClient, state: State) -> No
     assert api.post("/api/observations", json=note, headers=shown).status_code == 201
     refused = api.post("/api/observations", json=note | {"project": THEIRS}, headers=shown)
     assert (refused.status_code, "another project" in refused.json()["detail"]) == (403, True)
+
+
+def test_a_lesson_for_every_project_tells_a_bound_token_nothing_of_the_others(
+    api: TestClient, state: State
+) -> None:
+    for folder, session in ((OURS, "ours"), (THEIRS, "theirs")):
+        api.post("/api/prompts", json={"session_id": session, "text": "Deploy it.", "cwd": folder})
+    rule = {"rule": "Run the tests first.", "trigger_tool": "Bash", "trigger_pattern": "git push"}
+    number = api.post("/api/lessons", json=rule | {"status": "active"}).json()["id"]
+    with state.pool.connection() as conn:
+        ours = projects.resolve(conn, OURS)
+        conn.execute(
+            "update mem_lessons set session_id = 'theirs', evidence = '{\"session_ids\": [\"theirs\"]}'"
+        )
+        conn.execute(
+            "insert into mem_lesson_events (lesson_id, project_id, session_id, phase, action, fired_at)"
+            " select %s, project_id, id, 'before', 'warn', now() from mem_sessions",
+            (number,),
+        )
+    shown = made(state, "bound", scope="read", project_id=ours)
+    for path in (f"/api/lessons/{number}", "/api/lessons"):
+        assert "theirs" not in api.get(path, headers=shown).text, path
+    seen = api.get(f"/api/lessons/{number}", headers=shown).json()
+    assert [one["session_id"] for one in seen["firings"]] == ["ours"]
+    whole = api.get(f"/api/lessons/{number}").json()
+    assert {one["session_id"] for one in whole["firings"]} == {"ours", "theirs"}
+    assert whole["evidence"] == {"session_ids": ["theirs"]}
 
 
 @pytest.fixture

@@ -333,15 +333,19 @@ def records(conn: Connection) -> dict[int, dict[str, int]]:
     return found
 
 
-def firings(conn: Connection, lesson_id: int, limit: int = 20) -> list[dict[str, Any]]:
-    """When and where a lesson spoke last, with what came of it; the newest first."""
+def firings(
+    conn: Connection, lesson_id: int, *, project_id: int | None = None, limit: int = 20
+) -> list[dict[str, Any]]:
+    """When and where a lesson spoke last, in one project or in all, with what came of it; the newest first."""
     return conn.execute(
         """
         select session_id, prompt_id, agent_id, tool_use_id, tool_name, phase, action, fired_at, outcome,
             outcome_calls
-        from mem_lesson_events where lesson_id = %s order by id desc limit %s
+        from mem_lesson_events
+        where lesson_id = %(lesson)s and (%(project)s::bigint is null or project_id = %(project)s)
+        order by id desc limit %(limit)s
         """,
-        (lesson_id, limit),
+        {"lesson": lesson_id, "project": project_id, "limit": limit},
     ).fetchall()
 
 

@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 MOST_WATCHERS = 32
 QUEUE = 1_000
 LISTEN_S = 0.5  # between two looks at whether anybody is still there
-HEARD_WITHIN = 15.0  # that the database gets until it is listened to; what comes before that is told to nobody
+HEARD_WITHIN = (
+    15.0  # that the database gets until it is listened to; what comes before that is told to nobody
+)
 AGAIN_S = 2.0  # between two tries while the database is away
 REMEMBERED = 5_000  # rows that were told, so that a session's file tells none of them again
 

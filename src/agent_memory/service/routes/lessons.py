@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -99,7 +100,7 @@ def create_lesson(new: NewLesson, conn: Database, state: Service, by: By) -> dic
         active=new.status == "active",
         may_deny=new.confirm_deny and maker == "user",
     )
-    return {**render.as_dict(made.lesson), "new": made.new}
+    return {**_shown(made.lesson, by), "new": made.new}
 
 
 @router.get("/lessons")
@@ -124,7 +125,7 @@ def list_lessons(
     )
     ledger.settle(conn)
     records = store.records(conn)
-    items = [render.as_dict(one, records.get(one.id)) for one in found]
+    items = [_shown(one, by, records.get(one.id)) for one in found]
     return {"items": items, "next_cursor": found[-1].id if len(found) == limit else None}
 
 
@@ -134,8 +135,8 @@ def get_lesson(number: int, conn: Database, by: By) -> dict[str, Any]:
     lesson = find(conn, number, by)
     ledger.settle(conn)
     return {
-        **render.as_dict(lesson, store.records(conn).get(number)),
-        "firings": store.firings(conn, number),
+        **_shown(lesson, by, store.records(conn).get(number)),
+        "firings": store.firings(conn, number, project_id=by.project_id),
     }
 
 
@@ -170,7 +171,7 @@ def change_lesson(
         trigger=trigger,
         may_deny=change.confirm_deny,
     )
-    return render.as_dict(changed, store.records(conn).get(number))
+    return _shown(changed, by, store.records(conn).get(number))
 
 
 @router.post("/lessons/match")
@@ -183,9 +184,7 @@ def match_lessons(seen: Seen, conn: Database, by: By) -> dict[str, Any]:
         at = moment.call(seen.phase, seen.tool_name, seen.tool_input, cwd=seen.cwd, error=seen.error)
     found = search.matching(conn, at, project_id=project_id, statuses=seen.statuses)
     return {
-        "items": [
-            {**render.as_dict(one.lesson), "why": list(one.why), "speaks": one.speaks} for one in found
-        ],
+        "items": [{**_shown(one.lesson, by), "why": list(one.why), "speaks": one.speaks} for one in found],
         "next_cursor": None,
     }
 
@@ -196,6 +195,14 @@ def find(conn: Database, number: int, by: Caller) -> Lesson:
     if lesson.project_id is not None and not by.may_reach(lesson.project_id):
         raise AgentMemoryError(f"There is no lesson {number}.", "List what there is.", status=404)
     return lesson
+
+
+def _shown(lesson: Lesson, by: Caller, outcomes: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """A lesson as this caller may see it: where one for every project comes from is told to who may see them all."""
+    told = render.as_dict(lesson, outcomes)
+    if lesson.project_id is None and by.project_id is not None:
+        told |= {"session_id": None, "evidence": {}}
+    return told
 
 
 def _maker(by: Caller) -> Maker:
