@@ -3,7 +3,7 @@
     make bench-size        or: python -m bench.size 1m 5m
 
 At each size: events a second through the spool; the questions that people and the service ask, with p50 and p95 of
-RUNS different ones and how many pages the last one touched; sizes on disk. At the last size also what is rare:
+RUNS different ones; sizes on disk. At the last size also what is rare:
 forgetting a session, retention of the oldest month, vacuum, a backup. 5m takes about half an hour and 15 GB of disk.
 
 The journal is made up and seeded, inside the database: projects in Zipf's proportions, 250 calls a session, twelve a
