@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -269,7 +270,7 @@ def test_a_backup_of_an_older_version_is_migrated_when_it_is_restored(
     later = [*older.iterdir(), older / "0003_later.sql"]
     later[-1].write_text("alter table mem_projects add column later text not null default 'new'")
     monkeypatch.setattr(migrate.migrate, "__defaults__", (older,))
-    monkeypatch.setattr(migrate.newest, "__defaults__", (older,))
+    monkeypatch.setattr(migrate, "newest", partial(migrate.newest, older))
     with server.connect(empty_database_url) as conn:
         migrate.migrate(conn)
     assert bring_back(empty_database_url, made).migrations == ["0003_later"]
