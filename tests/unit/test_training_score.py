@@ -172,10 +172,17 @@ def test_each_way_of_being_bad_meets_its_gate() -> None:
     base = scores((60, says(OTHER)), (60, says(content="?")))
     assert failed(scores((90, says(OTHER)), (30, says(content="?"))), base) == ["calls that can be read"]
     loops = failed(scores((120, says(CALL))), base)
-    assert loops == ["multi-turn beside the base", "after a failure beside the base"]
+    assert loops == ["multi-turn beside the base", "after a failure beside the base", "loops"]
+    round_and_round = scores((120, says(OTHER, OTHER)))
+    assert failed(round_and_round, round_and_round) == ["loops"]
     assert "empty arguments" in failed(scores((110, says(OTHER)), (10, says(("Read", {})))), base)
     assert failed(scores((120, says(OTHER))), base, Rate(1, 3)) == ["canaries"]
     assert failed(score([], []), score([], []))[0] == "questions"
+
+
+def test_a_model_that_mostly_repeats_itself_does_not_pass_beside_a_base_that_never_calls() -> None:
+    silent, repeats = scores((120, says(content="?"))), scores((50, says(OTHER)), (70, says(CALL)))
+    assert failed(repeats, silent) == ["loops"]
 
 
 def test_a_model_that_repeats_itself_is_warned_of_where_its_base_is_no_measure() -> None:

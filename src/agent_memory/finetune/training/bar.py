@@ -11,6 +11,10 @@ from agent_memory.finetune.training.score import Scores, compare
 SMOKE_PARSE = 0.03
 PARSE = 0.85
 EMPTY = 0.02
+LOOPS = 0.05
+REPEATS = 0.5
+"""A model that makes its last call again in more than half of the places where the agent went on is stuck in a loop,
+however well its calls can be read, and though its base never made one."""
 ENOUGH = 100
 """Fewer questions than this say little: the gate lets it through, and says so."""
 OFTEN = 0.25
@@ -81,6 +85,17 @@ def full(scores: Scores, base: Scores, *, canaries: Rate | None = None) -> list[
             passed=empty.value <= EMPTY,
             remedy="Read evaluation/tuned.jsonl: which tools, and what the rows show of them.",
             rows=_missed(scores, "empty arguments", hit=True),
+        )
+    )
+    loops, repeats = rates["loops"], rates["re-emits"]
+    gates.append(
+        Gate(
+            name="loops",
+            wants=f"at most {LOOPS:.0%} of the answers, and the last call again in at most {REPEATS:.0%}",
+            found=f"{loops}; {repeats}",
+            passed=loops.value <= LOOPS and repeats.value <= REPEATS,
+            remedy="The rows teach to repeat: take more with results and closing words, and fewer epochs.",
+            rows=_missed(scores, "loops", hit=True) or _missed(scores, "re-emits", hit=True),
         )
     )
     often = [name for name in ("re-emits", "needless call") if rates[name].value > OFTEN]
