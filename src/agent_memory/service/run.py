@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
 import psycopg_pool
 import uvicorn
@@ -207,12 +208,19 @@ def stop() -> bool:
             os.kill(pid, how)
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
-            if running_pid() is None:
+            if running_pid() is None and not _lives(pid):  # it gives up its lock a moment before it is gone
                 return True
             time.sleep(0.05)
     raise AgentMemoryError(
         f"The service (process {pid}) does not stop.", "Look at what holds it, and end it by hand."
     )
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextlib.contextmanager
