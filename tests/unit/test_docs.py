@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import subprocess
 import sys
@@ -30,8 +31,9 @@ def named(page: Path) -> str:
 
 @pytest.mark.parametrize("name", reference.PAGES)
 def test_a_page_of_reference_is_what_the_code_says(name: str) -> None:
-    if reference.written(name) != (documented.DOCS / name).read_text(encoding="utf-8"):
-        pytest.fail(f"docs/{name} is not what the code says now. Run `make docs` and commit what it writes.")
+    there = (documented.DOCS / name).read_text(encoding="utf-8").splitlines()
+    differs = "\n".join(difflib.unified_diff(there, reference.written(name).splitlines(), lineterm="", n=0))
+    assert not differs, f"docs/{name} is not what the code says now. Run `make docs` and commit it:\n{differs}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
