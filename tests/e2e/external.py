@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,7 +132,8 @@ class Network:
         self.door = socket.create_server(("127.0.0.1", 0))
         self.port = int(self.door.getsockname()[1])
         self.ends: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.threads: list[threading.Thread] = []
+        self._start(self._accept)
 
     def cut(self) -> None:
         """Break every connection."""
@@ -141,8 +142,19 @@ class Network:
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self.door.close()
+        self.silent = False
+        with contextlib.suppress(OSError):
+            self.door.shutdown(socket.SHUT_RDWR)  # closing alone does not wake who waits in accept
+        self.threads[0].join(20)  # takes no more, so that these are all
         self.cut()
+        for thread in self.threads[1:]:
+            thread.join(20)
+        for end in (self.door, *self.ends):
+            end.close()
+
+    def _start(self, target: Callable[..., None], *args: socket.socket) -> None:
+        self.threads.append(threading.Thread(target=target, args=args, daemon=True))
+        self.threads[-1].start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -157,7 +169,7 @@ class Network:
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.ends += [near, far]
                 for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+                    self._start(self._carry, one, other)
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
