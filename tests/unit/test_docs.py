@@ -33,7 +33,9 @@ def named(page: Path) -> str:
 def test_a_page_of_reference_is_what_the_code_says(name: str) -> None:
     there = (documented.DOCS / name).read_text(encoding="utf-8").splitlines()
     differs = "\n".join(difflib.unified_diff(there, reference.written(name).splitlines(), lineterm="", n=0))
-    assert not differs, f"docs/{name} is not what the code says now. Run `make docs` and commit it:\n{differs}"
+    assert not differs, (
+        f"docs/{name} is not what the code says now. Run `make docs` and commit it:\n{differs}"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
