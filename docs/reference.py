@@ -10,12 +10,12 @@ import ast
 import asyncio
 import inspect
 import itertools
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from types import SimpleNamespace, UnionType
+from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
 MARK = "<!-- From here on `make docs` writes this page. -->"
 FOLDER = Path(__file__).parent
@@ -41,31 +41,79 @@ def commands() -> str:
 
 
 def _command(command: Any, words: str) -> Iterator[str]:
-    context = command.make_context(words.split()[-1], [], resilient_parsing=True)
     inner = getattr(command, "commands", None)
-    takes = [] if inner else [_bare(piece) for piece in command.collect_usage_pieces(context)]
-    yield f"### `{' '.join([words, *(piece for piece in takes if piece != '[OPTIONS]')])}`\n"
+    taken = [] if inner else list(_taken(command.callback))
+    arguments = [one.shown for one in taken if not one.option]
+    yield f"### `{' '.join([words, *arguments])}`\n"
     yield inspect.cleandoc(command.help) + "\n"
-    rows = [record for param in command.params if (record := _taken(param, context))]
-    if rows and not inner:
+    rows = [(f"`{one.shown}`", one.said) for one in taken]
+    if rows:
         yield _table(("", ""), rows) + "\n"
     for name, one in (inner or {}).items():
         if not one.hidden:
             yield from _command(one, f"{words} {name}")
 
 
-def _taken(param: Any, context: Any) -> tuple[str, str] | None:
-    if getattr(param, "hidden", False) or param.name == "help":
-        return None
-    names, said = param.get_help_record(context)
-    if param.param_type_name == "argument":
-        names = re.sub(r" <[\w ]+>$", "", names)
-    return f"`{_bare(names)}`", " ".join(said.replace("[required]", "").split())
+class Taken(NamedTuple):
+    """What a command takes: `[ID]...`, or `-n, --limit <number>`."""
+
+    option: bool
+    shown: str
+    said: str
 
 
-def _bare(piece: str) -> str:
-    """Typer writes {ID} for what has to be given."""
-    return piece.replace("{", "").replace("}", "")
+VALUES = {int: "<number>", str: "<text>", Path: "<path>", datetime: "<date>"}
+
+
+def _taken(callback: Callable[..., None]) -> Iterator[Taken]:
+    """Read from the function's own signature: how typer spells a type or a default changes with its version."""
+    from typer.models import ArgumentInfo, OptionInfo
+
+    function = inspect.unwrap(callback)
+    hints = get_type_hints(function, include_extras=True)
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, *notes = get_args(hints[name])
+        info = next(note for note in notes if isinstance(note, (ArgumentInfo, OptionInfo)))
+        if info.hidden:
+            continue
+        kind, several = _kind(kind)
+        needed = parameter.default is inspect.Parameter.empty
+        if isinstance(info, ArgumentInfo):
+            shown = str(info.metavar) if needed else f"[{info.metavar}]"
+            yield Taken(option=False, shown=shown + "..." * several, said=str(info.help))
+            continue
+        spelled = [*map(str, info.param_decls or ()), *([] if info.default is ... else [str(info.default)])]
+        long = f"--{name.replace('_', '-')}"
+        names = ", ".join(spelled or ([long, f"--no-{name.replace('_', '-')}"] if kind is bool else [long]))
+        value = "" if kind is bool else f" {info.metavar or VALUES.get(kind) or _choice(kind)}"
+        limits = f"{info.min} to {info.max}" if info.max is not None else f"at least {info.min}"
+        more = [
+            *(
+                [f"default: {parameter.default}"]
+                if parameter.default and not needed and kind is not bool
+                else []
+            ),
+            *([limits] if info.min is not None else []),
+            *(["may be given several times"] if several else []),
+            *(["required"] if needed else []),
+        ]
+        said = " ".join(str(info.help).split())
+        yield Taken(
+            option=True, shown=names.strip(" /") + value, said=f"{said} [{'; '.join(more)}]" if more else said
+        )
+
+
+def _kind(kind: Any) -> tuple[Any, bool]:
+    """What is taken, without what stands around it, and whether there may be several."""
+    several = False
+    while get_origin(kind) in (Union, UnionType, list):
+        several = several or get_origin(kind) is list
+        kind = next(one for one in get_args(kind) if one is not type(None))
+    return kind, several
+
+
+def _choice(kind: Any) -> str:
+    return f"<{'|'.join(get_args(kind) or [one.value for one in kind])}>"
 
 
 def settings() -> str:
