@@ -29,9 +29,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from agent_memory import hook, paths, settings
+from agent_memory import hook, paths, running, settings
 from agent_memory.database import Connection, embedded, migrate, server
-from agent_memory.service import run
 from bench.home import scratch_home
 from bench.told import CALLS_A_TURN, Told, turns
 
@@ -64,7 +63,7 @@ def main() -> None:
             contract(Path(folder), events, rng, told)
             come_and_go(sessions)
         finally:
-            run.stop()
+            running.stop()
             embedded.stop()
 
 
@@ -93,7 +92,7 @@ def contract(folder: Path, events: int, rng: random.Random, told: Told) -> None:
     stop.set()
     chaos.join()
     took = time.monotonic() - began
-    kill("service", run.running_pid())
+    kill("service", running.process_id())
     ensure_up()  # and so the sessions' files of the last days are read
     settle()
     with server.connect(server.conninfo(settings.load())) as conn:
@@ -151,7 +150,7 @@ def run_hook(payload: dict[str, Any], rng: random.Random) -> None:
 def kill_at_random(rng: random.Random, stop: threading.Event, notes: set[str]) -> None:
     """Kill one thing after the other until told to stop."""
     while not stop.wait(rng.uniform(0.3, 2.0)):
-        service = run.running_pid()
+        service = running.process_id()
         victim = rng.choice(("service", "worker", "postgres", "mcp"))
         if victim == "service" or service is None:
             kill("service", service)
@@ -178,7 +177,7 @@ def ensure_up(*, faked: bool = False) -> None:
         environment |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME": random.choice(("+2d", "-2d"))}
         done["services whose clock had jumped"] += 1
     for _ in range(30):
-        if run.answers():
+        if running.answers():
             return
         agent_memory("up", "--detach", check=False, env=environment)
         time.sleep(0.2)
@@ -261,7 +260,7 @@ def postgres_hanging() -> Iterator[None]:
 
 def kill_a_migration() -> None:
     """A migration is killed half way, its transaction open: nothing of it may stay."""
-    run.stop()
+    running.stop()
     with tempfile.TemporaryDirectory() as copied:
         files = [file for file in migrate.FOLDER.iterdir() if file.name.endswith(".sql")]
         for file in files:
@@ -287,7 +286,7 @@ def kill_a_migration() -> None:
 @contextlib.contextmanager
 def full_spool() -> Iterator[None]:
     """The spool lies on a disk of 1 MB, and nobody drains it: it fills. Its files move on afterwards."""
-    run.stop()
+    running.stop()
     small = paths.home() / "small"
     small.mkdir()
     size = f"size={SPOOL_MB}m"
@@ -431,7 +430,7 @@ def come_and_go(sessions: int) -> None:
 
 def counted() -> dict[str, int]:
     """Processes, open files and memory of the service, its worker and Postgres."""
-    service, database = run.running_pid(), postmaster()
+    service, database = running.process_id(), postmaster()
     assert service is not None
     assert database is not None
     family = [psutil.Process(service), *psutil.Process(service).children(recursive=True)]

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from agent_memory import paths, settings
+from agent_memory import paths, running, settings
 from agent_memory.capture.drain import drain
 from agent_memory.database import Connection, migrate, server
 from agent_memory.journal import projects
@@ -125,13 +125,12 @@ def _insert_raw(conn: Connection, rows: list[dict[str, Any]]) -> None:
 
 @contextmanager
 def running_service() -> Iterator[None]:
-    from agent_memory.service import run
 
-    run.start_detached(adopt=True)
+    running.start(adopt=True)
     try:
         yield
     finally:
-        run.stop()
+        running.stop()
 
 
 def lag(conninfo: str) -> list[tuple[str, list[float]]]:

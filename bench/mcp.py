@@ -17,8 +17,7 @@ from typing import Any
 
 import psutil
 
-from agent_memory import paths
-from agent_memory.service import run
+from agent_memory import paths, running
 from bench.figures import Figure, show
 from bench.home import scratch_home
 
@@ -95,7 +94,7 @@ def session(command: list[str], folder: Path) -> Session:
 
 
 def service_megabytes() -> float:
-    pid = run.running_pid()
+    pid = running.process_id()
     assert pid is not None
     return psutil.Process(pid).memory_info().rss / 2**20
 
@@ -112,13 +111,13 @@ def measure(runs: int) -> tuple[dict[str, list[Session]], dict[str, float]]:
             for _ in range(runs):
                 done[ALONE].append(session(OWN, folder))
                 done[DOWN].append(session(RELAY, folder))
-                run.start_detached(adopt=True)
+                running.start(adopt=True)
                 memory["that has just started"] = service_megabytes()
                 done[COLD].append(session(RELAY, folder))
                 done[WARM].append(session(RELAY, folder))
                 memory["with its model loaded, two sessions later"] = service_megabytes()
-                run.stop()
-            run.start_detached(adopt=True)
+                running.stop()
+            running.start(adopt=True)
             session(RELAY, folder)
             before = service_megabytes()
             clients = [Client(RELAY, folder) for _ in range(SESSIONS)]
@@ -130,7 +129,7 @@ def measure(runs: int) -> tuple[dict[str, list[Session]], dict[str, float]]:
             for client in clients:
                 client.end()
         finally:
-            run.stop()
+            running.stop()
     return done, memory
 
 

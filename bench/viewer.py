@@ -18,12 +18,11 @@ from datetime import UTC, datetime, timedelta
 
 import psutil
 
-from agent_memory import settings
+from agent_memory import running, settings
 from agent_memory.database import server
 from agent_memory.database.migrate import migrate
 from agent_memory.journal.event import AssistantMessage, Event, Prompt, ToolCall
 from agent_memory.journal.ingest import ingest
-from agent_memory.service import run
 from bench.home import scratch_home
 
 CALLS, SUBAGENT_CALLS, SUBAGENTS, OTHERS = 10_000, 1_000, 20, 60
@@ -48,18 +47,18 @@ def main() -> None:
             conn.execute("vacuum analyze")
             row = conn.execute("select id from mem_tool_calls where tool_use_id = 'big-9000'").fetchone()
             assert row
-        run.start_detached(adopt=True)
+        running.start(adopt=True)
         try:
             settled()
             measure(int(row["id"]))
         finally:
-            run.stop()
+            running.stop()
 
 
 def settled() -> None:
     """Wait until the worker has built and embedded everything."""
     deadline = time.monotonic() + PATIENCE
-    with run.client(timeout=60) as client:
+    with running.client(timeout=60) as client:
         while (queue := client.get("/api/health").json()["queue"])["pending"] or queue["unembedded"]:
             if time.monotonic() > deadline:
                 sys.exit(f"The worker is not done: {queue}")
@@ -82,7 +81,7 @@ def measure(call: int) -> None:
     }
     took: dict[str, list[float]] = {name: [] for name in pages}
     sizes: dict[str, int] = {}
-    with run.client(timeout=60) as client:
+    with running.client(timeout=60) as client:
         for name, path in pages.items():
             sizes[name] = len(client.get(path).content)  # the first one compiles templates, loads the model
         for _ in range(RUNS):
@@ -90,7 +89,7 @@ def measure(call: int) -> None:
                 began = time.perf_counter()
                 client.get(path)
                 took[name].append((time.perf_counter() - began) * 1000)
-        service = psutil.Process(run.running_pid())
+        service = psutil.Process(running.process_id())
         cpu: dict[str, float] = {}
         for name, path in pages.items():
             before = sum(service.cpu_times()[:2])

@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 import agent_memory
-from agent_memory import paths, settings
+from agent_memory import paths, running, settings
 from agent_memory.database import embedded, server
-from agent_memory.service import run, sockets
+from agent_memory.service import sockets
 from tests.e2e.installation import COMMAND, free_port, until
 
 EVENTS = 2_000
@@ -81,7 +81,7 @@ def postmaster_pid() -> int | None:
 def start() -> int:
     """`agent-memory up --detach`, as often as it takes: Postgres may be dying just now."""
     until("the service starts", lambda: command("up", "--detach").returncode == 0)
-    pid = run.running_pid()
+    pid = running.process_id()
     assert pid is not None
     return pid
 
@@ -103,13 +103,13 @@ def test_kill_9_of_service_worker_and_postgres_loses_and_doubles_nothing(port: N
             kill(pid)
             killed.append(f"{victim} with {pending} waiting")
             if victim == "service":
-                until("the killed service is gone", lambda: run.running_pid() is None)
+                until("the killed service is gone", lambda: running.process_id() is None)
                 service = start()
         until("the spool is empty", lambda: not os.listdir(paths.spool_new()), 120)
-        until("the service is well again", run.answers)
+        until("the service is well again", running.answers)
 
         def turns_waiting() -> int:
-            with run.client(timeout=10) as client:
+            with running.client(timeout=10) as client:
                 waiting = client.get("/api/health").json()["queue"]["pending"]
             return 1 if waiting is None else int(waiting)
 
@@ -129,7 +129,7 @@ def test_kill_9_of_service_worker_and_postgres_loses_and_doubles_nothing(port: N
         assert unindexed == {"n": 0}
         assert not paths.spool_bad().exists() or not os.listdir(paths.spool_bad())
     finally:
-        run.stop()
+        running.stop()
         embedded.stop()
 
 
@@ -141,7 +141,7 @@ def test_a_port_that_is_taken_is_said_with_what_to_do(port: None) -> None:
     assert refused.returncode == 1
     assert "cannot be had: Address already in use" in refused.stderr
     assert "set AGENT_MEMORY_PORT" in refused.stderr
-    assert run.running_pid() is None
+    assert running.process_id() is None
 
 
 def test_what_is_wrong_is_said_when_the_next_session_starts(port: None) -> None:
@@ -172,7 +172,7 @@ def test_a_postgres_that_dies_while_nothing_happens_is_started_again(port: None)
 
 
 def health() -> str:
-    with run.client(timeout=10) as client:
+    with running.client(timeout=10) as client:
         return str(client.get("/api/health").json()["status"])
 
 
@@ -195,7 +195,7 @@ def test_a_second_up_says_that_one_is_running_and_down_leaves_no_process(port: N
     assert again.returncode == 0
     assert f"runs already: {sockets.address(settings.load())} (process {service})" in again.stdout
     assert command("down").returncode == 0
-    assert run.running_pid() is None
+    assert running.process_id() is None
     assert not embedded.running()
     assert not paths.service_socket().exists()
     for pid in (service, worker):

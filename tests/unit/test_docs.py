@@ -114,9 +114,6 @@ def test_every_tool_of_the_mcp_server_is_in_the_readme_of_an_agent() -> None:
         assert f"`{name}`" in text, f"docs/PRIMER.md does not name the tool {name}"
 
 
-LOOKS_UP = {("health", "service"): "the doctor starts and asks the service, as a person would"}
-
-
 def heights() -> dict[str, int]:
     """The line of the drawing in docs/architecture.md on which each room stands: left of what is said of them."""
     drawing = (documented.DOCS / "architecture.md").read_text(encoding="utf-8").split("```")[1]
@@ -141,10 +138,9 @@ def test_imports_run_downwards_in_the_drawing() -> None:
     upward = {
         f"{file.relative_to(REPOSITORY)}: {own} imports {other}"
         for own, other, file in reference.imports()
-        if own != "__main__" and line[own] >= line[other] and (own, other) not in LOOKS_UP
+        if own != "__main__" and line[own] >= line[other]
     }
     assert not upward, "docs/architecture.md draws these the other way"
-    assert LOOKS_UP.keys() <= {(own, other) for own, other, _ in reference.imports()}
 
 
 def test_the_hook_stands_alone() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent_memory import paths, settings
+from agent_memory import paths, running, settings
 from agent_memory.cli import completing
 from agent_memory.cli.tables import print_table
 from agent_memory.cli.terminal import AsJson, audit, console, print_error, print_json, readable, span, tell
@@ -128,7 +128,6 @@ def bring_back(
     from agent_memory.database import server
     from agent_memory.database.backup import archive, restore
     from agent_memory.forgetting import carry
-    from agent_memory.service import run
 
     backup = archive.find(name)
     out = console(stderr=as_json)
@@ -139,7 +138,7 @@ def bring_back(
     if not yes:
         _ask()
     conninfo = server.conninfo(settings.load(), adopt=True)
-    with archive.lock(), run.standing_still() as ran:
+    with archive.lock(), running.standing_still() as ran:
         done = restore.restore(
             conninfo, backup, carry.carry, lambda step: out.print(f"  {step} …", style="dim")
         )

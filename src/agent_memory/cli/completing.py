@@ -13,6 +13,8 @@ from typing import Any
 
 import typer
 
+from agent_memory import running
+
 PATIENCE = 1.0
 """Seconds that the service gets to answer."""
 
@@ -64,14 +66,12 @@ def _beginning(incomplete: str, offers: Iterator[tuple[str, str]]) -> Offers:
 
 
 def _listed(path: str, **query: str) -> list[dict[str, Any]]:
+    if running.process_id() is None:
+        return []
     import httpx
 
-    from agent_memory.service import run
-
-    if run.running_pid() is None:
-        return []
     try:
-        with run.client(timeout=PATIENCE) as service:
+        with running.client(timeout=PATIENCE) as service:
             answer = service.get(path, params=query)
             return list(answer.json()["items"]) if answer.is_success else []
     except (httpx.HTTPError, OSError, ValueError, KeyError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_memory import settings
+from agent_memory import running, settings
 from agent_memory.cli import completing, terminal
 from agent_memory.cli.tables import print_table
 from agent_memory.cli.terminal import console, readable
@@ -150,9 +150,8 @@ def tombstones(
 def _drain(conn: Connection) -> None:
     """What waits in the spool is stored first, so that it is among what goes. A running service has done it."""
     from agent_memory.capture.drain import drain
-    from agent_memory.service import run
 
-    if run.running_pid() is None:
+    if running.process_id() is None:
         drain(conn, settings.load())
         conn.commit()
 

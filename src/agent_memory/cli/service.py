@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_memory import __version__, paths, settings
+from agent_memory import __version__, paths, running, settings
 from agent_memory.cli.tables import print_facts
 from agent_memory.cli.terminal import AsJson, console, counted, plain, print_findings, print_json, span, tell
 
@@ -37,12 +37,10 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start the service: it stores what is recorded, and answers."""
-    gc.disable()  # nothing of an import is garbage: 0.15 s less
-    from agent_memory.service import run, sockets
+    from agent_memory.service import sockets
 
-    gc.enable()
     config = settings.load()
-    pid = run.running_pid()
+    pid = running.process_id()
     if pid is not None:
         tell(
             f"agent-memory runs already: {sockets.address(config)} (process {pid}). Stop it with: agent-memory down",
@@ -51,13 +49,17 @@ def up(
         )
         return
     if detach:
-        pid = run.start_detached(adopt=not agent_started)
+        pid = running.start(adopt=not agent_started)
         tell(
             f"agent-memory runs: {sockets.address(config)} (process {pid})",
             {"address": sockets.address(config), "pid": pid, "started": True},
             as_json=as_json,
         )
     else:
+        gc.disable()  # nothing of an import is garbage: 0.15 s less
+        from agent_memory.service import run
+
+        gc.enable()
         tell(
             f"agent-memory starts at {sockets.address(config)}; Ctrl-C stops it.",
             {"address": sockets.address(config), "pid": os.getpid(), "started": True},
@@ -71,9 +73,8 @@ def up(
 def down(*, as_json: AsJson = False) -> None:
     """Stop the service, and the embedded Postgres with it."""
     from agent_memory.database import embedded
-    from agent_memory.service import run
 
-    stopped = run.stop()
+    stopped = running.stop()
     database = not settings.load().external_database and embedded.stop()
     said = [name for name, was in (("the service", stopped), ("the embedded Postgres", database)) if was]
     tell(
@@ -115,14 +116,14 @@ def _report() -> dict[str, Any]:
     import httpx
 
     from agent_memory.database import embedded
-    from agent_memory.service import run, sockets
+    from agent_memory.service import sockets
 
     config = settings.load()
-    pid = run.running_pid()
+    pid = running.process_id()
     report: dict[str, Any] = {"home": str(paths.home()), "address": sockets.address(config), "pid": pid}
     told: dict[str, Any] = {}
     if pid is not None:
-        with contextlib.suppress(httpx.HTTPError, ValueError), run.client(timeout=10) as service:
+        with contextlib.suppress(httpx.HTTPError, ValueError), running.client(timeout=10) as service:
             told = service.get("/api/health").json()
             told["stored"] = service.get("/api/counts").json()
             told["projects"] = service.get("/api/projects").json()["items"]
@@ -166,13 +167,13 @@ def _without_service(pid: int | None) -> dict[str, Any]:
 def _print(report: dict[str, Any]) -> None:
     rows: list[tuple[str, str]] = []
     well = not report["problems"]
-    running = f" · up {span(report['uptime_s'])} · process {report['pid']}" if "uptime_s" in report else ""
+    since = f" · up {span(report['uptime_s'])} · process {report['pid']}" if "uptime_s" in report else ""
     state = f"[{'green' if well else 'red'}]{report['status']}[/]"
 
     def add(name: str, said: str) -> None:
         rows.append((name, said))
 
-    add("service", f"{state}{running} · {report['address']}")
+    add("service", f"{state}{since} · {report['address']}")
     add("home", f"{plain(report['home'])} · {report['database']}")
     if stored := report.get("stored"):
         add("stored", " · ".join(counted(n, name.replace("_", " ")) for name, n in stored.items()))

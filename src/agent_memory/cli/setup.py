@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agent_memory import settings
+from agent_memory import running, settings
 from agent_memory.cli import completing
 from agent_memory.cli.terminal import AsJson, console, counted, plain, print_json, progress, readable
 from agent_memory.errors import AgentMemoryError
@@ -127,9 +127,9 @@ def welcome() -> None:
     """Import the history that is there, or a sample; recall once."""
     from agent_memory import sample
     from agent_memory.capture import backfill as filling
-    from agent_memory.service import run, sockets
+    from agent_memory.service import sockets
 
-    if run.running_pid() is None:
+    if running.process_id() is None:
         raise AgentMemoryError("The service does not run.", "Start it: agent-memory up --detach")
     out = console()
     places = filling.default_places()
@@ -212,10 +212,8 @@ def _wait_for_worker() -> None:
 
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-    from agent_memory.service import run
-
     with (
-        run.client(timeout=10) as service,
+        running.client(timeout=10) as service,
         progress(TextColumn("remembering"), BarColumn(), MofNCompleteColumn()) as bar,
     ):
         task = bar.add_task("remembering", total=None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent_memory import running
 from agent_memory.cli.terminal import AsJson, Project, console, readable
 from agent_memory.errors import AgentMemoryError
 
@@ -68,13 +69,11 @@ def _followed(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What is recorded, without an end. Raises AgentMemoryError where the service refuses."""
     import httpx
 
-    from agent_memory.service import run
-
     place, lost = "", False
     while True:
         try:
             with (
-                run.client(timeout=SILENT_S) as service,
+                running.client(timeout=SILENT_S) as service,
                 service.stream(
                     "GET", "/api/stream", params=asked, headers={"last-event-id": place} if place else {}
                 ) as answer,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from agent_memory import running
 from agent_memory.cli.terminal import AsJson, print_json
 from agent_memory.errors import AgentMemoryError
 
@@ -28,10 +29,8 @@ def open_viewer(
     """
     import httpx
 
-    from agent_memory.service import run
-
     try:
-        with run.client(timeout=10) as service:
+        with running.client(timeout=10) as service:
             answer = service.post("/api/admin/viewer/links")
             answer.raise_for_status()
             url: str = answer.json()["url"]

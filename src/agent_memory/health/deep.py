@@ -11,14 +11,13 @@ from typing import Any
 
 import httpx
 
-from agent_memory import __version__, paths, settings
+from agent_memory import __version__, paths, running, settings
 from agent_memory.database import Connection, migrate, placement, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.health import connections, look, store
 from agent_memory.health.facts import Coverage, Facts, Versions
 from agent_memory.observations import embed, turns
 from agent_memory.observations import store as observations
-from agent_memory.service import run
 from agent_memory.settings import Settings
 
 UNDER_WAY = timedelta(minutes=10)
@@ -28,7 +27,7 @@ UNDER_WAY = timedelta(minutes=10)
 def examine(config: Settings) -> Facts:
     """Everything that can be known. Starts the embedded database where it is down; changes nothing else."""
     facts = look.at_home(
-        service_pid=run.running_pid(),
+        service_pid=running.process_id(),
         connected=connections.connected(),
         too_open=_too_open(),
         embedder_error=_embedder_error(config),
@@ -50,14 +49,14 @@ def examine(config: Settings) -> Facts:
 
 
 def _service(facts: Facts) -> dict[str, Any]:
-    answers = facts.service_pid is not None and run.answers()
+    answers = facts.service_pid is not None and running.answers()
     told = _asked() if answers else {}
     return {"service_answers": answers, "uptime_s": told.get("uptime_s")}
 
 
 def _asked() -> dict[str, Any]:
     try:
-        with run.client(timeout=10) as service:
+        with running.client(timeout=10) as service:
             said: dict[str, Any] = service.get("/api/health").json()
             return said
     except (httpx.HTTPError, ValueError):

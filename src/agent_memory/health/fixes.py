@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from agent_memory import settings
+from agent_memory import running, settings
 from agent_memory.capture import spool
 from agent_memory.database import Connection, migrate, server
 from agent_memory.health import store
 from agent_memory.health.facts import Facts, Finding
 from agent_memory.journal import store as journal
 from agent_memory.observations import store as observations
-from agent_memory.service import run
 
 
 def apply(facts: Facts, findings: Iterable[Finding]) -> list[str]:
@@ -21,16 +20,16 @@ def apply(facts: Facts, findings: Iterable[Finding]) -> list[str]:
 
 
 def _start(facts: Facts) -> str:  # noqa: ARG001
-    return f"started the service (process {run.start_detached(adopt=True)})"
+    return f"started the service (process {running.start(adopt=True)})"
 
 
 def _restart(facts: Facts) -> str:  # noqa: ARG001
     from agent_memory.database import embedded
 
-    run.stop()
+    running.stop()
     if not settings.load().external_database:
         embedded.stop()
-    return f"restarted the service (process {run.start_detached(adopt=True)})"
+    return f"restarted the service (process {running.start(adopt=True)})"
 
 
 def _migrate(facts: Facts) -> str:  # noqa: ARG001

@@ -1,20 +1,17 @@
 """The service's life: one process that answers, drains the spool and watches over one worker process.
 
-The lock on `service.pid` says who is the service. It is the kernel's, so a killed service leaves none behind, and
-whoever holds it may clear away a stale socket.
+Who starts, stops or asks it does so by `agent_memory.running`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
 import logging.handlers
 import os
 import queue
-import re
 import signal
 import socket
 import subprocess
@@ -25,14 +22,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import psycopg
 import psycopg_pool
 import uvicorn
 import watchfiles
 from psycopg_pool import ConnectionPool
 
-from agent_memory import __version__, machine, paths, settings
+from agent_memory import __version__, machine, paths, running, settings
 from agent_memory.access import audit
 from agent_memory.agents.claude_code import plugin
 from agent_memory.capture import heard, reconcile, spool
@@ -48,7 +44,7 @@ from agent_memory.service.state import State
 from agent_memory.settings import Settings
 
 if TYPE_CHECKING:
-    import httpx
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -62,21 +58,7 @@ LISTEN_EVERY = 300.0  # seconds between two looks whether an agent works and its
 WATCH_EVERY = 1.0  # seconds between two looks whether the worker lives
 STOP_WITHIN = 10.0  # seconds that the worker gets to stop
 STOPS_WITHIN = 0.5  # seconds after a signal in which it begins to stop
-START_WITHIN = 60.0  # seconds
 DAY = 86_400.0  # seconds
-
-
-def running_pid() -> int | None:
-    """The process id of the running service, or None."""
-    try:
-        with paths.service_pid().open("rb+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read() or 0) or None
-    except FileNotFoundError:
-        pass
-    return None
 
 
 def serve(*, adopt: bool) -> None:
@@ -86,7 +68,11 @@ def serve(*, adopt: bool) -> None:
     """
     config = settings.load()
     paths.make_private(paths.home())
-    with the_one_service(), sockets.unix(paths.mcp_socket()) as relays, host.Host(config, relays) as agents:
+    with (
+        running.the_one_service(),
+        sockets.unix(paths.mcp_socket()) as relays,
+        host.Host(config, relays) as agents,
+    ):
         _log_to_file()
         plugin.note_installation()
         conninfo = server.conninfo(config, adopt=adopt)
@@ -138,104 +124,6 @@ def serve(*, adopt: bool) -> None:
                 log.info("stopped")
 
 
-def start_detached(*, adopt: bool) -> int:
-    """Start the service as a process of its own and wait until it answers. Its process id.
-
-    Raises AgentMemoryError with the service's own words where it does not come up.
-    """
-    paths.make_private(paths.logs())
-    said = paths.logs() / "start.log"
-    command = [sys.executable, "-I", "-m", "agent_memory", "up"]
-    with open(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        child = subprocess.Popen(
-            command + ([] if adopt else ["--agent-started"]),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            cwd="/",
-        )
-    deadline = time.monotonic() + START_WITHIN
-    while time.monotonic() < deadline:
-        ended = child.poll() is not None
-        if answers() and (pid := running_pid()) is not None:
-            return pid  # the child's, or that of somebody who was quicker
-        if ended and running_pid() is None:
-            raise _start_error(said.read_text(encoding="utf-8", errors="replace"))
-        time.sleep(0.05)
-    child.terminate()
-    raise AgentMemoryError(
-        f"The service did not answer within {START_WITHIN:.0f} s and was stopped.",
-        f"Its log is {paths.logs()}.",
-    )
-
-
-def _start_error(said: str) -> AgentMemoryError:
-    """What a service that did not come up printed, as the error that it was."""
-    problem = re.search(r"^error: (.+)$", said, re.M)
-    remedy = re.search(r"^ *what to do: (.+)$", said, re.M)
-    if problem and remedy:
-        return AgentMemoryError(problem[1], remedy[1])
-    return AgentMemoryError(f"The service did not start. {said.strip()}", f"Its log is in {paths.logs()}.")
-
-
-def answers() -> bool:
-    """Whether the service answers on its socket."""
-    import httpx  # 0.1 s, which a start would pay for nothing
-
-    try:
-        with client(timeout=2) as service:
-            return service.get("/api/health").status_code < 500
-    except httpx.HTTPError:
-        return False
-
-
-def client(timeout: float) -> httpx.Client:
-    """An HTTP client of the running service, over its unix socket."""
-    import httpx
-
-    transport = httpx.HTTPTransport(uds=str(paths.service_socket()))
-    return httpx.Client(transport=transport, base_url="http://localhost", timeout=timeout)
-
-
-def stop() -> bool:
-    """Stop the running service and wait for its end. False: none ran."""
-    pid = running_pid()
-    if pid is None:
-        return False
-    for how, patience in ((signal.SIGTERM, STOP_WITHIN + 10), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, how)
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            if running_pid() is None and not _lives(pid):  # it gives up its lock a moment before it is gone
-                return True
-            time.sleep(0.05)
-    raise AgentMemoryError(
-        f"The service (process {pid}) does not stop.", "Look at what holds it, and end it by hand."
-    )
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-@contextlib.contextmanager
-def standing_still() -> Iterator[bool]:
-    """Stop the service, let nobody start it, and start it again afterwards, where it ran (True). The hooks' events wait
-    in the spool meanwhile."""
-    ran = stop()
-    try:
-        with the_one_service():
-            yield ran
-    finally:
-        if ran:
-            start_detached(adopt=True)
-
-
 def _answer(state: State, sockets: list[socket.socket]) -> None:
     """Answer on these sockets until SIGTERM or SIGINT.
 
@@ -263,33 +151,6 @@ class _Server(uvicorn.Server):
         """Uvicorn's own looks ten times a second whether it shall stop, which is half of what an idle service costs."""
         while not await self.on_tick(0):
             await asyncio.sleep(STOPS_WITHIN)
-
-
-@contextlib.contextmanager
-def the_one_service() -> Iterator[None]:
-    with open(os.open(paths.service_pid(), os.O_RDWR | os.O_CREAT, 0o600), "rb+") as file:
-        if not _locked(file.fileno()):
-            raise AgentMemoryError(
-                f"The service runs already (process {file.read().decode()}).",
-                "Stop it with: agent-memory down",
-                status=409,
-            )
-        file.truncate()
-        file.write(str(os.getpid()).encode())
-        file.flush()
-        yield
-
-
-def _locked(file: int) -> bool:
-    """Take the lock. `running_pid` holds it for a moment when it looks whether anybody does, so once is not enough."""
-    for wait in (0.05, 0.2, 0.5, 0.0):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(wait)
-        else:
-            return True
-    return False
 
 
 def _drain_spool(
