@@ -17,7 +17,7 @@ from agent_memory.access import audit, tokens
 from agent_memory.capture import spool
 from agent_memory.service import auth, web
 from agent_memory.service.state import State
-from agent_memory.service.web import page, training
+from agent_memory.service.web import page
 
 OURS, THEIRS = "/home/dev/shop", "/home/dev/other"
 CANARY = "The heron nests behind the weir."
@@ -383,21 +383,6 @@ def _bad_file(content: str) -> Any:
     file = paths.make_private(paths.spool_new()) / f"{'1' * 20}-1-abc.claude"
     file.write_text(content, encoding="utf-8")
     return file
-
-
-def test_a_curve_passes_over_what_is_no_number() -> None:
-    odd: list[dict[str, object]] = [
-        {"step": 1, "loss": float("nan")},
-        {"step": 2, "loss": "2.0"},
-        {"loss": 1.0},
-        {"step": True, "loss": 1},
-    ]
-    assert training.curve(odd) is None
-    drawn = training.curve([*odd, {"step": 0, "loss": 2.0}, {"step": 10, "loss": 1.0}])
-    assert drawn is not None
-    assert drawn.lines == [("loss", "training loss", f"0.0,0.0 {training.WIDTH:.1f},{training.HEIGHT:.1f}")]
-    flat = training.curve([{"step": 1, "loss": 1.0}, {"step": 1, "loss": 1.0}])
-    assert flat is not None
 
 
 def test_the_keys_of_the_pages_are_all_different() -> None:

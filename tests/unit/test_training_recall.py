@@ -7,7 +7,7 @@ from typing import Any
 
 from tests import tiny_model
 
-from agent_memory.finetune.training import curve, recall
+from agent_memory.finetune.training import recall
 from agent_memory.finetune.training.score import Question
 
 LONG = " ".join(f"word{number}" for number in range(40))
@@ -52,13 +52,3 @@ def test_a_canary_is_asked_for_where_it_stood_and_else_by_its_beginning() -> Non
     assert there.messages == told["messages"][:-1]
     assert gone.messages[-1]["content"].endswith("amber")
     assert "badger" not in str(gone.messages)
-
-
-def test_a_curve_is_drawn_for_one_point_for_many_and_for_none() -> None:
-    many = [{"step": step, "loss": 5.0 / (step + 1)} for step in range(200)]
-    drawn = curve.draw([*many, {"step": 0, "eval_loss": 5.0}, {"step": 199, "eval_loss": 0.4}])
-    assert drawn.count("<polyline") == 3  # the points pale, the mean, the held-out loss
-    assert "held-out loss: 0.400" in drawn
-    assert "<polyline" in curve.draw([{"step": 1, "loss": 2.0}])
-    assert curve.draw([]).endswith("</svg>\n")
-    assert "nan" not in curve.draw([{"step": 1, "loss": float("nan")}, {"step": 2, "loss": 1.0}])

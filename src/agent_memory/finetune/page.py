@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from agent_memory.finetune import compared
+from agent_memory.finetune import compared, curve
 
 _STYLE = resources.files("agent_memory.finetune") / "page.css"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -16,12 +16,11 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 def render(told: Mapping[str, Any]) -> str:
     """The page of what `report.gather` gives."""
-    style = _STYLE.read_text(encoding="utf-8")
     parts = [
         _head(told),
         _gates(told["steps"]),
         _rates(told["steps"]),
-        _curve(told["metrics"]),
+        _losses(told["metrics"]),
         _scenarios(told["scenarios"]),
         _answers(told["answers"]),
         _data_set(told["data_set"]),
@@ -33,10 +32,14 @@ def render(told: Mapping[str, Any]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(told['name'])}</title><style>{style}</style></head><body>\n"
+        f"<title>{escape(told['name'])}</title><style>{style()}</style></head><body>\n"
         + "\n".join(part for part in parts if part)
         + f'\n<p class="dim">{escape(told["made_by"])}, {escape(told["made_at"])}</p></body></html>\n'
     )
+
+
+def style() -> str:
+    return _STYLE.read_text(encoding="utf-8")
 
 
 def _head(told: Mapping[str, Any]) -> str:
@@ -131,47 +134,9 @@ def _rates(steps: Sequence[Mapping[str, Any]]) -> str:
     return "<h2>Measured</h2>" + _raw_table(("step", "of", "rate and its interval of 95 %", ""), rows)
 
 
-def _curve(metrics: Sequence[Mapping[str, Any]]) -> str:
-    lines = {
-        name: [
-            (float(point["step"]), float(point[name]))
-            for point in metrics
-            if isinstance(point.get("step"), int | float) and isinstance(point.get(name), int | float)
-        ]
-        for name in ("loss", "eval_loss")
-    }
-    drawn = {name: points for name, points in lines.items() if len(points) > 1}
-    return f"<h2>Loss</h2>{curve(drawn)}" if drawn else ""
-
-
-def curve(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Lines over steps, as SVG."""
-    width, height, left, low = 760, 240, 50, 24
-    every = [point for points in lines.values() for point in points if point[1] == point[1]]
-    last = max(step for step, _ in every) or 1.0
-    most = max(value for _, value in every) * 1.05 or 1.0
-
-    def place(step: float, value: float) -> str:
-        return f"{left + step / last * (width - left - 10):.1f},{(height - low) * (1 - value / most):.1f}"
-
-    colours = ("var(--blue)", "var(--warn)")
-    parts = [
-        f'<svg viewBox="0 0 {width} {height}" width="100%" role="img" aria-label="loss over steps">',
-        f'<path class="axis" fill="none" d="M{left},0V{height - low}H{width - 10}"/>',
-        *(
-            f'<text x="{left - 8}" y="{(height - low) * (1 - share) + 4:.0f}" text-anchor="end">'
-            f"{most * share:.2f}</text>"
-            for share in (0, 0.5, 0.95)
-        ),
-        f'<text x="{width - 10}" y="{height - 6}" text-anchor="end">step {last:.0f}</text>',
-    ]
-    for number, ((name, points), colour) in enumerate(zip(lines.items(), colours, strict=False)):
-        drawn = " ".join(place(*point) for point in points if point[1] == point[1])
-        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{drawn}"/>')
-        parts.append(
-            f'<text x="{width - 110}" y="{18 + 16 * number}" style="fill:{colour}">{escape(name)}</text>'
-        )
-    return "".join([*parts, "</svg>"])
+def _losses(metrics: Sequence[Mapping[str, Any]]) -> str:
+    drawn = curve.draw(metrics)
+    return f"<h2>Loss</h2>{drawn}" if drawn else ""
 
 
 def _scenarios(beside: Sequence[Mapping[str, Any]]) -> str:

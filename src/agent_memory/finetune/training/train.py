@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import dataset
+from agent_memory.finetune import curve, dataset
 from agent_memory.finetune import run as runs
 from agent_memory.finetune.gates import Gate
 from agent_memory.finetune.index import TRAIN, VALIDATION
 from agent_memory.finetune.pipeline import Progress, Tell
 from agent_memory.finetune.run import Outcome, Run
-from agent_memory.finetune.training import checkpoints, curve, source, tags, watch
+from agent_memory.finetune.training import checkpoints, source, tags, watch
 from agent_memory.finetune.training.encode import Counts
 from agent_memory.finetune.training.ready import Ready, alone, fits_gate, look, tokens
 from agent_memory.finetune.training.trouble import plainly
@@ -146,9 +146,9 @@ def _trained(
         tell(Progress(text=f"Going on from step {checkpoints.step_of(checkpoint)}"))
     began = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    curve_ = watch.read(place.metrics) if trainer.is_world_process_zero() else []
+    points = watch.read(place.metrics) if trainer.is_world_process_zero() else []
     outcome = Outcome(
-        gates=[*ready.gates, fits, *_loss_gates(curve_)],
+        gates=[*ready.gates, fits, *_loss_gates(points)],
         numbers={
             "rows": asdict(counts),
             "steps": result.global_step,
@@ -165,7 +165,7 @@ def _trained(
         outcome.numbers["gpu_peak_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
     if trainer.is_world_process_zero():
         trainer.model.save_pretrained(place.adapter, save_embedding_layers=False)
-        (place.folder / "loss.svg").write_text(curve.draw(curve_), encoding="utf-8")
+        (place.folder / "loss.svg").write_text(curve.draw(points, style=curve.STYLE), encoding="utf-8")
         told = {"gates": [gate.as_dict() for gate in outcome.gates], "numbers": outcome.numbers}
         (place.folder / _TRAINED).write_text(json.dumps(told, indent=2), encoding="utf-8")
     return outcome

@@ -4,38 +4,21 @@ bound to one."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
 import yaml
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import store
+from agent_memory.finetune import curve, store
 from agent_memory.service.auth import By
 from agent_memory.service.state import Database
 from agent_memory.service.web.page import page
 
 router = APIRouter(prefix="/training")
-
-WIDTH, HEIGHT = 720, 220
-"""Of a curve, in its own units; the page scales it."""
-SERIES = {"loss": "training loss", "eval_loss": "validation loss"}
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """What was measured while it learned, ready to be drawn."""
-
-    lines: list[tuple[str, str, str]]
-    """Name, what it is, and its points as SVG writes them."""
-    low: float
-    high: float
-    steps: int
-    last: Mapping[str, float]
-    """The last value of each line."""
 
 
 @router.get("")
@@ -46,7 +29,7 @@ def list_runs(request: Request, conn: Database, by: By) -> HTMLResponse:
     return page(
         request,
         "training.html",
-        runs=[row | cost(row["steps"]) | {"curve": curve(row["metrics"])} for row in runs],
+        runs=[row | cost(row["steps"]) | {"losses": curve.losses(row["metrics"])} for row in runs],
         data_sets=store.data_sets(conn),
     )
 
@@ -65,8 +48,7 @@ def show_run(
         "run.html",
         run=run | cost(run["steps"]),
         steps=sorted(run["steps"].items(), key=lambda step: str(step[1].get("began", ""))),
-        curve=curve(run["metrics"]),
-        size=(WIDTH, HEIGHT),
+        losses=Markup(curve.draw(run["metrics"])),  # of numbers alone
         written=_written,
         forgotten=_forgotten(store.forgotten(conn, run["data_set_id"])) if run["data_set_id"] else [],
     )
@@ -88,45 +70,6 @@ def cost(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             (state for state in reversed(states) if state != "passed"), "passed" if states else "new"
         ),
     }
-
-
-def curve(metrics: Sequence[Mapping[str, Any]]) -> Curve | None:
-    """The losses over the steps, as lines of a picture `WIDTH` by `HEIGHT`; None where there are no two of one."""
-    found = {
-        name: [
-            (float(point["step"]), float(point[name]))
-            for point in metrics
-            if _is_number(point.get("step")) and _is_number(point.get(name))
-        ]
-        for name in SERIES
-    }
-    found = {name: points for name, points in found.items() if len(points) > 1}
-    if not found:
-        return None
-    steps = [step for points in found.values() for step, _ in points]
-    values = [value for points in found.values() for _, value in points]
-    first, wide = min(steps), (max(steps) - min(steps)) or 1.0
-    low, high = min(values), max(values)
-    tall = (high - low) or 1.0
-
-    def drawn(points: Sequence[tuple[float, float]]) -> str:
-        return " ".join(
-            f"{(step - first) / wide * WIDTH:.1f},{(high - value) / tall * HEIGHT:.1f}"
-            for step, value in points
-        )
-
-    return Curve(
-        lines=[(name, SERIES[name], drawn(points)) for name, points in found.items()],
-        low=low,
-        high=high,
-        steps=round(max(steps)),
-        last={name: points[-1][1] for name, points in found.items()},
-    )
-
-
-def _is_number(value: object) -> bool:
-    """Also not NaN nor infinite, which a loss may become."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def _forgotten(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, datetime | None, int]]:
