@@ -15,10 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.conftest import REPOSITORY
+from typer.testing import CliRunner
 
+from agent_memory.cli import finetune_steps
+from agent_memory.cli.main import app
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import pipeline, store
+from agent_memory.finetune import pipeline, register, store
 from agent_memory.finetune import run as runs
 from agent_memory.finetune.config import Base, Lora, TrainConfig
 from agent_memory.finetune.pipeline import Progress, Step, StepFailedError, StepNotDoneError
@@ -93,6 +96,35 @@ def test_a_gate_that_fails_has_its_steps_exit_code_and_stops_the_run(monkeypatch
     with pytest.raises(AgentMemoryError, match="comes after Dataset"):
         pipeline.perform(run, pipeline.STEPS[2], silent)
     assert (run.folder / "report.json").exists()
+
+
+def test_a_step_that_may_not_begin_prints_nothing_of_what_an_earlier_attempt_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, toy("environment", "passes"), toy("check", "fails", 25), toy("train", "passes"))
+    run = runs.begin(CONFIG)
+    finetune_steps.perform(run, pipeline.STEPS[0])
+    assert "it works" in capsys.readouterr().out
+    for arguments in (["evaluate", "toy"], ["evaluate", "toy", "--json"]):
+        monkeypatch.setattr(register, "refuse_stale", lambda _: None)
+        with pytest.raises(StepFailedError):
+            pipeline.perform(runs.load(run.folder), pipeline.STEPS[1], silent)
+        monkeypatch.setattr(register, "refuse_stale", forgotten)
+        refused = CliRunner().invoke(app, ["finetune", *arguments])
+        assert "forgotten" in str(refused.exception)
+        assert refused.stdout == ""
+    with runs.locked(run):
+        run.retracted = {"at": runs.now(), "because": "it knows too much"}
+        runs.save(run)
+    with pytest.raises(AgentMemoryError, match="it knows too much"):
+        finetune_steps.perform(run, pipeline.STEPS[0])
+    assert capsys.readouterr().out == ""
+    refused = CliRunner().invoke(app, ["finetune", "train", "toy", "--json"])
+    assert json.loads(refused.stdout) == {}
+
+
+def forgotten(_: Run) -> str | None:
+    raise AgentMemoryError("Something was forgotten.", "Make it again.")
 
 
 def test_a_step_that_cannot_be_done_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,9 +82,5 @@ def _step(name: str, step: str, *, as_json: bool) -> Run:
     from agent_memory.finetune import run as runs
 
     run = runs.find(name)
-    try:
-        finetune_steps.perform(run, pipeline.named(step), quiet=as_json)
-    finally:
-        if as_json and step in run.steps:
-            terminal.print_json(run.steps_told()[step])
+    finetune_steps.perform(run, pipeline.named(step), terminal.print_json if as_json else None)
     return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,21 +15,27 @@ from agent_memory.cli import terminal
 
 if TYPE_CHECKING:
     from agent_memory.finetune.pipeline import Progress, Step
-    from agent_memory.finetune.run import Run
+    from agent_memory.finetune.run import Run, StepRecord
 
 TELL_EVERY_S = 10.0
 """How often it is said how far a step is, where it says nothing else."""
 
 
-def perform(run: Run, step: Step, *, quiet: bool = False) -> None:
-    """Do one step; what it tells goes to stderr, its gates to stdout. `quiet`: print nothing. Raises what
-    `pipeline.perform` raises, which carries the exit code."""
+def perform(run: Run, step: Step, found: Callable[[StepRecord], object] | None = None) -> None:
+    """Do one step; what it tells goes to stderr, its gates to stdout; nothing of an earlier attempt where it may not
+    begin. `found`: gets what this attempt found, and nothing is printed. Raises what `pipeline.perform` raises, which
+    carries the exit code."""
     from agent_memory.finetune import pipeline
 
     # On stderr, so that stdout is what a program reads.
-    console = Console(stderr=True, highlight=False, quiet=quiet)
+    console = Console(stderr=True, highlight=False, quiet=found is not None)
     console.print(f"[bold]{step.title}[/]")
     told_at = time.monotonic()
+    began = False
+
+    def begins(_stop: object) -> None:
+        nonlocal began
+        began = True
 
     def tell(progress: Progress) -> None:
         nonlocal told_at
@@ -46,12 +52,14 @@ def perform(run: Run, step: Step, *, quiet: bool = False) -> None:
     if threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: the step ends, and is written down
     try:
-        pipeline.perform(run, step, tell)
+        pipeline.perform(run, step, tell, started=begins)
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-        record = run.steps.get(step.name)
-        if record is not None and not quiet:
+        if began and found is not None:
+            found(run.steps[step.name])
+        elif began:
+            record = run.steps[step.name]
             print_gates(Console(highlight=False), record.gates)
             took = f"{record.state}, {terminal.span(record.seconds)}, {record.peak_mb:,.0f} MB"
             console.print(f"  {took}\n", style="dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from agent_memory.cli.finetune import finetune_app
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
-    from agent_memory.finetune.run import Run
+    from agent_memory.finetune.run import Run, StepRecord
 
 
 class Until(StrEnum):
@@ -56,12 +57,13 @@ def train(
         )
     run = runs.find(name) if name is not None else pipeline.begin(configs.load(config or Path()))
     last = pipeline.NAMES.index(until.value)
+    found: dict[str, StepRecord] = {}
     try:
         while (step := pipeline.next_step(run)) and pipeline.NAMES.index(step.name) <= last:
-            finetune_steps.perform(run, step, quiet=as_json)
+            finetune_steps.perform(run, step, partial(found.__setitem__, step.name) if as_json else None)
     finally:
         if as_json:
-            terminal.print_json(run.steps_told())
+            terminal.print_json(found)
     if not as_json:
         typer.echo(f"{run.name} has passed {until.value}: {run.folder}")
 
@@ -78,13 +80,16 @@ def evaluate(
     from agent_memory.finetune import run as runs
 
     run = runs.find(name)
+    step = pipeline.named("check")
+    if as_json:
+        finetune_steps.perform(run, step, terminal.print_json)
+        return
     try:
-        finetune_steps.perform(run, pipeline.named("check"), quiet=as_json)
-    finally:
-        if as_json and "check" in run.steps:
-            terminal.print_json(run.steps_told()["check"])
-        elif "check" in run.steps:
-            _print(run)
+        finetune_steps.perform(run, step)
+    except pipeline.StepFailedError:
+        _print(run)
+        raise
+    _print(run)
 
 
 def _print(run: Run) -> None:

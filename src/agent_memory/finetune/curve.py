@@ -72,7 +72,7 @@ def draw(metrics: Sequence[Mapping[str, Any]], *, style: str = "") -> str:
         parts.append(f'<text x="{x}" y="{HEIGHT - 12}" text-anchor="{anchor}">{told}</text>')
     for number, (name, curve) in enumerate(curves.items()):
         parts += [f'<g class="{name}">', *_line(name, curve, place), "</g>"]
-        x = LEFT + 190 * number
+        x = LEFT + 230 * number
         parts.append(f'<rect class="{name}" fill="currentColor" x="{x}" y="8" width="12" height="4"/>')
         parts.append(f'<text x="{x + 18}" y="14">{LINES[name]}: {curve[-1][1]:.3f}</text>')
     return "\n".join([*parts, "</svg>", ""])
@@ -99,7 +99,9 @@ def _smooth(curve: Sequence[Point]) -> list[Point]:
     around = len(curve) // 20
     found = []
     for place, (step, _) in enumerate(curve):
-        wide = min(around, place, len(curve) - 1 - place)  # as far back as ahead, or a steep beginning is hidden
+        wide = min(
+            around, place, len(curve) - 1 - place
+        )  # as far back as ahead, or a steep beginning is hidden
         near = [value for _, value in curve[place - wide : place + wide + 1]]
         found.append((step, sum(near) / len(near)))
     return found
