@@ -173,6 +173,7 @@ def furnish(post: Post, conn: Connection, folder: str, session: str, words: str 
     data_set = finetune.register(
         conn,
         path=f"/data/set {words}",
+        machine="laptop-3f9a",
         manifest_sha256="a" * 64,
         rows=120,
         tombstone_id=0,
@@ -188,6 +189,7 @@ def furnish(post: Post, conn: Connection, folder: str, session: str, words: str 
         {
             "name": f"my-model {words}".strip(),
             "folder": f"/training/my-model {words}",
+            "machine": "laptop-3f9a",
             "created_at": datetime(2026, 11, 20, 10, tzinfo=UTC),
             "config": {"name": "my-model", "base": {"model": f"small {words}"}},
             "data_set_id": data_set,

@@ -17,7 +17,7 @@ from bench.redaction_corpus.secrets import KINDS, make
 from tests.recorded_work import BEGAN, six_projects, tell, words, work
 from typer.testing import CliRunner
 
-from agent_memory import settings
+from agent_memory import machine, settings
 from agent_memory.capture.backfill import backfill, find
 from agent_memory.cli.main import app
 from agent_memory.database import Connection, server
@@ -259,7 +259,9 @@ def test_forgotten_rows_are_in_no_data_set_and_an_earlier_one_is_stale(
     assert state["stale_since"] is None
     receipt = forgetting.forget(several, forgetting.Wanted(session=session), by="test")
     several.commit()
-    assert sorted(receipt.stale) == sorted(map(str, (before.folder, untouched.folder)))
+    assert sorted(one["folder"] for one in receipt.stale) == sorted(
+        map(str, (before.folder, untouched.folder))
+    )
     moved = before.folder.rename(tmp_path / "moved")
     state = dataset.state_of(several, moved)
     assert state is not None
@@ -283,7 +285,7 @@ def test_forgetting_a_passage_marks_the_data_set_that_was_made_of_it(
     wanted = forgetting.Wanted(text="heron nests behind the lighthouse")
     receipt = forgetting.forget(several, wanted, by="test")
     several.commit()
-    assert receipt.stale == [str(published.folder)]
+    assert receipt.stale == [{"folder": str(published.folder), "machine": machine.here()}]
 
 
 def test_what_is_forgotten_meanwhile_stops_it(

@@ -4,6 +4,8 @@ since."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,11 @@ import pytest
 from tests.recorded_work import six_projects
 from typer.testing import CliRunner
 
-from agent_memory import paths, settings
+from agent_memory import machine, paths, settings
 from agent_memory.cli.main import app
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import data_step, dataset, pipeline, register, report, retraction
+from agent_memory.finetune import data_step, dataset, pipeline, register, report, retraction, store
 from agent_memory.finetune import run as runs
 from agent_memory.finetune.config import Base, Data, Lora, TrainConfig
 from agent_memory.finetune.gates import PARTS, Gate
@@ -172,7 +174,9 @@ def test_what_is_forgotten_makes_the_run_stale_with_the_list_of_rows(recorded: C
     session = first_session(run)
     assert advice(recorded) == []
     receipt = forget(recorded, session)
-    assert receipt.stale_runs == [str(run.folder), str(other.folder)]
+    assert receipt.stale_runs == [
+        {"name": one.name, "folder": str(one.folder), "machine": machine.here()} for one in (run, other)
+    ]
     by_name = {one["name"]: one for one in retraction.listed(recorded)}
     (stale,) = by_name["shop"]["stale"]
     assert stale["tombstone"] == receipt.tombstone
@@ -273,6 +277,74 @@ def test_a_retracted_run_is_listed_with_its_reason_and_leaves_nothing_where_that
     assert advice(recorded) == []
     with pytest.raises(AgentMemoryError, match="was retracted"):
         pipeline.perform(run, pipeline.STEPS[0], lambda _: None)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Be another machine for a block, whose home has the same path."""
+
+    @contextmanager
+    def there() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(machine, "here", lambda: "desk-0b17")
+            yield
+
+    return there
+
+
+def test_runs_in_the_same_folder_on_two_machines_are_two_runs(
+    recorded: Connection, elsewhere: Callable[[], Any]
+) -> None:
+    """One is listed by its folder, the other by what the database knows."""
+    run = trained(recorded)
+    assert "machine" not in invoke("runs")
+    with elsewhere():
+        other = runs.load(run.folder)
+        other.created, other.steps = "2099-01-01T10:00:00+00:00", {"dataset": passed()}
+        assert register.record(other) is None
+    assert [(one["machine"], set(one["steps"])) for one in store.training_runs(recorded)] == [
+        ("desk-0b17", {"dataset"}),
+        (machine.here(), {"dataset", "check"}),
+    ]
+    told = {one["machine"]: one for one in retraction.listed(recorded)}
+    assert told["desk-0b17"]["standing"] == "Environment is next"
+    assert told[machine.here()]["standing"] == "Evaluation: a gate failed"
+    listed = invoke("runs")
+    assert machine.here() in listed
+    assert "desk-0b17" in listed
+    receipt = forget(recorded, first_session(run))
+    assert [one["machine"] for one in receipt.stale_runs] == [machine.here(), "desk-0b17"]
+    (stale,) = next(one for one in retraction.listed(recorded) if one["machine"] == "desk-0b17")["stale"]
+    assert (stale["tombstone"], stale["rows"]) == (receipt.tombstone, [])
+    assert "on desk-0b17: agent-memory finetune retract" in " ".join(invoke("runs").split())
+
+
+def test_a_run_that_was_written_down_before_machines_were_told_apart_stays_one_run(
+    recorded: Connection, elsewhere: Callable[[], Any]
+) -> None:
+    run = trained(recorded)
+    recorded.execute("update mem_training_runs set machine = ''")
+    recorded.commit()
+    with elsewhere():
+        other = runs.load(run.folder)
+        other.created = "2020-01-01T10:00:00+00:00"
+        assert register.record(other) is None
+    assert register.record(run) is None
+    assert {one["machine"] for one in store.training_runs(recorded)} == {"desk-0b17", machine.here()}
+    assert register.record(run) is None
+    assert len(store.training_runs(recorded)) == 2
+
+
+def test_a_database_of_this_machine_alone_has_no_runs_elsewhere(
+    recorded: Connection, elsewhere: Callable[[], Any]
+) -> None:
+    """As after a backup was restored on a new machine."""
+    with elsewhere():
+        trained(recorded)
+    store.own_runs(recorded, machine.here())
+    recorded.commit()
+    assert [one["machine"] for one in store.training_runs(recorded)] == [machine.here()]
+    assert [one["machine"] for one in store.data_sets(recorded)] == [machine.here()]
 
 
 def test_two_runs_are_compared_line_by_line(recorded: Connection) -> None:

@@ -18,6 +18,7 @@ import pytest
 from tests import tiny_model
 from typer.testing import CliRunner
 
+from agent_memory import machine
 from agent_memory.cli.main import app
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
@@ -279,6 +280,7 @@ def register(conn: Connection, data: Path) -> int:
     number = store.register(
         conn,
         path=str(data),
+        machine=machine.here(),
         manifest_sha256=sha256((data / "MANIFEST.json").read_bytes()).hexdigest(),
         rows=80,
         tombstone_id=0,

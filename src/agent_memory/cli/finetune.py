@@ -113,8 +113,9 @@ def datasets(*, as_json: terminal.AsJson = False) -> None:
     if not found:
         typer.echo("No data set was made yet: agent-memory finetune dataset --out DIR")
         return
+    several = len({row["machine"] for row in found} - {None}) > 1
     print_table(
-        ("id", "made", "rows", "state", "folder"),
+        ("id", "made", "rows", "state", *(["machine"] if several else []), "folder"),
         [
             (
                 str(row["id"]),
@@ -123,6 +124,7 @@ def datasets(*, as_json: terminal.AsJson = False) -> None:
                 f"stale since {stale.astimezone():%Y-%m-%d %H:%M}"
                 if (stale := row["stale_since"])
                 else "good",
+                *([row["machine"] or ""] if several else []),
                 row["path"],
             )
             for row in found

@@ -124,26 +124,32 @@ def _list(*, as_json: bool) -> None:
     if not found:
         typer.echo("Nothing was trained yet: agent-memory wizard")
         return
-    table = Table("run", "begun", "base", "stands at", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    several = len({one["machine"] for one in found} - {""}) > 1
+    heads = ["run", *(["machine"] if several else []), "begun", "base", "stands at"]
+    table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for one in found:
         state = terminal.plain(one["standing"])
         if one["stale"]:
             state += " [bold red]stale[/]"
-        table.add_row(terminal.plain(one["name"]), one["created"][:16].replace("T", " "), one["base"], state)
+        where = [terminal.plain(one["machine"])] if several else []
+        begun = one["created"][:16].replace("T", " ")
+        table.add_row(terminal.plain(one["name"]), *where, begun, terminal.plain(one["base"]), state)
     console = Console(highlight=False)
     console.print(table)
     for one in found:
         for forgotten in one["stale"]:
             rows = forgotten["rows"]
             at = (forgotten["forgotten_at"] or "")[:10]
+            of = f" of {terminal.counted(len(rows), 'rows')}" if rows else ""
+            named = f": {terminal.plain(', '.join(rows[:5]))}{' …' * (len(rows) > 5)}" if rows else ""
             console.print(
                 f"\n[bold red]{terminal.plain(one['name'])} is stale:[/] tombstone {forgotten['tombstone']}"
-                f" ({at or 'lifted'}) forgot something of {len(rows):,} rows that it learned from"
-                f"{':' if rows else ''} {terminal.plain(', '.join(rows[:5]))}{' …' * (len(rows) > 5)}"
+                f" ({at or 'lifted'}) forgot something{of} that it learned from{named}"
             )
         if one["stale"]:
+            on = f"; on {one['machine']}" if several else ""
             console.print(
-                "  Its data set, adapters, models and report may still hold it: agent-memory finetune retract"
+                f"  Its data set, adapters, models and report may still hold it{on}: agent-memory finetune retract"
                 f' {one["name"]} --because "forgotten" --delete-files',
                 markup=False,
             )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_memory import running, settings
+from agent_memory import machine, running, settings
 from agent_memory.cli import completing, terminal
 from agent_memory.cli.tables import print_table
 from agent_memory.cli.terminal import console, readable
@@ -199,16 +200,23 @@ def _print_receipt(receipt: Receipt, *, cleaned: bool) -> None:
     if receipt.rebuilt:
         typer.echo(f"{receipt.rebuilt:,} turns lost a part, and are remembered by the rest.")
     typer.echo(f"Tombstone {receipt.tombstone} keeps it from coming back.")
-    for folder in receipt.stale:
-        typer.echo(f"A data set was made of it, and is stale: delete {folder}, and what was trained on it.")
-    for folder in receipt.stale_runs:
-        name = os.path.basename(folder)
+    for made in receipt.stale:
         typer.echo(
-            f"The model {name} was trained on that, and is stale, with its adapters, its GGUF files and its report:"
-            f' agent-memory finetune retract {name} --because "forgotten" --delete-files'
+            f"A data set was made of it, and is stale: delete {made['folder']}{_elsewhere(made)}, and what was trained"
+            " on it."
+        )
+    for run in receipt.stale_runs:
+        typer.echo(
+            f"The model {run['name']} was trained on that, and is stale, with its adapters, its GGUF files and its"
+            f" report{_elsewhere(run)}: agent-memory finetune retract {run['name']}"
+            ' --because "forgotten" --delete-files'
         )
     if not cleaned:
         typer.echo("A table is in use: the service clears the space of the rows within the minute.")
+
+
+def _elsewhere(made: Mapping[str, str]) -> str:
+    return "" if made["machine"] in ("", machine.here()) else f" (on {made['machine']})"
 
 
 def _told(counts: object) -> str:

@@ -12,17 +12,23 @@ from agent_memory.finetune.run import Run
 
 def standing(run: Run) -> str:
     """Where a run stands, in a few words."""
-    if run.retracted:
+    states = {name: step.state for name, step in run.steps.items()}
+    return standing_of(states, retracted=run.retracted is not None)
+
+
+def standing_of(states: Mapping[str, str], *, retracted: bool) -> str:
+    """The same by its steps' states alone."""
+    if retracted:
         return "retracted"
     for step in pipeline.STEPS:
-        record = run.steps.get(step.name)
-        if record and record.state != "passed":
+        state = states.get(step.name, "passed")
+        if state != "passed":
             words = {"failed": "a gate failed", "error": "could not be done", "running": "at work"}
-            return f"{step.title}: {words.get(record.state, record.state)}"
-    following = pipeline.next_step(run)
+            return f"{step.title}: {words.get(state, state)}"
+    following = next((step for step in pipeline.STEPS if step.name not in states), None)
     if following is None:
         return "passed"
-    return f"{following.title} is next" if run.steps else "not begun"
+    return f"{following.title} is next" if states else "not begun"
 
 
 def rates(numbers: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

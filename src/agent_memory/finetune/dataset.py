@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent_memory import __version__, paths
+from agent_memory import __version__, machine, paths
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import balance, formats, gates, places, store, tokens
@@ -411,6 +411,7 @@ def _publish(
     number = store.register(
         conn,
         path=str(out),
+        machine=machine.here(),
         manifest_sha256=hashlib.sha256(text.encode()).hexdigest(),
         rows=total,
         tombstone_id=last,

@@ -6,14 +6,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from agent_memory import settings
+from agent_memory import machine, settings
 from agent_memory.database import Connection, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import dataset, files, store
@@ -31,7 +31,8 @@ class Forgotten:
     forgotten_at: str | None
     """ISO 8601; None: the tombstone was lifted."""
     rows: list[str]
-    """The ids of the data set's rows that may hold it: those of the sessions that it was in."""
+    """The ids of the data set's rows that may hold it, those of the sessions that it was in; none where its files are
+    not at hand."""
 
 
 @contextlib.contextmanager
@@ -52,6 +53,7 @@ def record(run: Run) -> str | None:
                 {
                     "name": run.name,
                     "folder": str(run.folder),
+                    "machine": machine.here(),
                     "created_at": run.created,
                     "config": run.config.model_dump(mode="json"),
                     "data_set_id": known["id"] if known else None,
@@ -103,11 +105,13 @@ def refuse_stale(run: Run) -> str | None:
 def forgotten(conn: Connection, run: Run) -> list[Forgotten]:
     """What was forgotten of the run's data since it was made, by tombstone."""
     known = _data_set(conn, run)
-    if known is None:
-        return []
-    ids = _row_ids(run.data)
+    return forgotten_of(conn, known["id"], _row_ids(run.data)) if known else []
+
+
+def forgotten_of(conn: Connection, data_set: int, ids: Sequence[str]) -> list[Forgotten]:
+    """What was forgotten of a data set since it was made, by tombstone. `ids`: of its rows, where they are at hand."""
     told: dict[int, Forgotten] = {}
-    for one in store.forgotten(conn, known["id"]):
+    for one in store.forgotten(conn, data_set):
         number, at = one["tombstone_id"], one["forgotten_at"]
         entry = told.setdefault(number, Forgotten(number, at.isoformat() if at else None, []))
         entry.rows.extend(id_ for id_ in ids if id_.startswith(f"{one['session_id']}/"))
@@ -149,7 +153,7 @@ def _data_set(conn: Connection, run: Run) -> dict[str, Any] | None:
     try:
         content = (run.data / dataset.MANIFEST).read_bytes()
     except OSError:
-        return store.data_set_of_run(conn, str(run.folder))
+        return store.data_set_of_run(conn, str(run.folder), machine.here())
     return store.data_set(conn, hashlib.sha256(content).hexdigest())
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+from agent_memory import machine
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import compared, files, register, report, store
@@ -15,29 +17,39 @@ from agent_memory.finetune.run import Run
 
 
 def listed(conn: Connection) -> list[dict[str, Any]]:
-    """All runs, the latest first: those of this home's folders, and those that the database knows and whose folder is
-    gone. `stale`: what was forgotten of their data, by tombstone."""
+    """All runs, the latest first: those of this home's folders, those of other machines, and those that the database
+    knows and whose folder is gone. `stale`: what was forgotten of their data, by tombstone."""
     found = [_told(run, [asdict(one) for one in register.forgotten(conn, run)]) for run in runs.every()]
     here = {one["folder"] for one in found}
-    found += [
-        _told_by_database(row)
-        for row in store.training_runs(conn)
-        if row["folder"] not in here and not (Path(row["folder"]) / "run.json").exists()
-    ]
+    for row in store.training_runs(conn):
+        if row["machine"] not in ("", machine.here()):
+            found.append(_told_by_database(row, _elsewhere(conn, row)))
+        elif row["folder"] not in here and not (Path(row["folder"]) / "run.json").exists():
+            found.append(_told_by_database(row, {"standing": "its folder is gone", "stale": []}))
     return sorted(found, key=lambda one: str(one["created"]), reverse=True)
 
 
-def _told_by_database(row: Mapping[str, Any]) -> dict[str, Any]:
+def _elsewhere(conn: Connection, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of where a run of another machine stands."""
+    states = {name: str(step["state"]) for name, step in row["steps"].items()}
+    stale = register.forgotten_of(conn, row["data_set_id"], []) if row["data_set_id"] else []
+    return {
+        "standing": compared.standing_of(states, retracted=row["retracted_at"] is not None),
+        "stale": [asdict(one) for one in stale],
+    }
+
+
+def _told_by_database(row: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     retracted = {"at": str(row["retracted_at"]), "because": row["retracted_because"]}
     return {
         "name": row["name"],
         "folder": row["folder"],
-        "created": row["created_at"].isoformat(),
+        "machine": row["machine"],
+        "created": row["created_at"].astimezone(UTC).isoformat(timespec="seconds"),
         "base": row["config"]["base"]["model"],
-        "standing": "its folder is gone",
         "rows": ((row["data_set"] or {}).get("rows") or {}).get("train"),
         "retracted": retracted if row["retracted_at"] else None,
-        "stale": [],
+        **known,
     }
 
 
@@ -45,6 +57,7 @@ def _told(run: Run, stale: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": run.name,
         "folder": str(run.folder),
+        "machine": machine.here(),
         "created": run.created,
         "base": run.config.base.model,
         "standing": compared.standing(run),

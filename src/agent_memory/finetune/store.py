@@ -90,14 +90,16 @@ def register(
     conn: Connection,
     *,
     path: str,
+    machine: str,
     manifest_sha256: str,
     rows: int,
     tombstone_id: int,
     sessions: Iterable[str],
 ) -> int:
     row = conn.execute(
-        "insert into mem_data_sets (path, manifest_sha256, rows, tombstone_id) values (%s, %s, %s, %s) returning id",
-        (path, manifest_sha256, rows, tombstone_id),
+        "insert into mem_data_sets (path, machine, manifest_sha256, rows, tombstone_id)"
+        " values (%s, %s, %s, %s, %s) returning id",
+        (path, machine, manifest_sha256, rows, tombstone_id),
     ).fetchone()
     assert row is not None
     with conn.cursor() as cursor:
@@ -109,7 +111,8 @@ def register(
 
 
 def data_set(conn: Connection, manifest_sha256: str) -> dict[str, Any] | None:
-    """What is known of a published data set: id, made_at, path, rows, tombstone_id, stale_since, stale_by."""
+    """What is known of a published data set: id, made_at, path, machine, rows, tombstone_id,
+    stale_since, stale_by."""
     return conn.execute(
         "select * from mem_data_sets where manifest_sha256 = %s order by id desc limit 1", (manifest_sha256,)
     ).fetchone()
@@ -120,11 +123,12 @@ def data_sets(conn: Connection) -> list[dict[str, Any]]:
     return conn.execute("select * from mem_data_sets order by id desc").fetchall()
 
 
-def data_set_of_run(conn: Connection, folder: str) -> dict[str, Any] | None:
-    """The data set that a run was trained on, as it was written down; its files may be gone."""
+def data_set_of_run(conn: Connection, folder: str, machine: str) -> dict[str, Any] | None:
+    """The data set that a run of this machine was trained on, as it was written down; its files may be gone."""
     return conn.execute(
-        "select d.* from mem_data_sets d join mem_training_runs r on r.data_set_id = d.id where r.folder = %s",
-        (folder,),
+        "select d.* from mem_data_sets d join mem_training_runs r on r.data_set_id = d.id"
+        " where r.folder = %s and r.machine in (%s, '') order by r.machine desc limit 1",
+        (folder, machine),
     ).fetchone()
 
 
@@ -134,14 +138,34 @@ def withdraw(conn: Connection, manifest_sha256: str) -> None:
 
 
 def record_run(conn: Connection, told: Mapping[str, Any]) -> None:
-    """Write down how far a run is. `told` has the columns of mem_training_runs but for id and updated_at."""
+    """Write down how far a run is. `told` has the columns of mem_training_runs but for id and updated_at. A row that
+    does not say whose it is becomes this machine's, if it is of this run."""
     values = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in told.items()}
     names = ", ".join(told)
     conn.execute(
+        "update mem_training_runs r set machine = %(machine)s"
+        " where folder = %(folder)s and machine = '' and created_at = %(created_at)s and not exists"
+        " (select from mem_training_runs where folder = r.folder and machine = %(machine)s)",
+        values,
+    )
+    conn.execute(
         f"insert into mem_training_runs ({names}) values ({', '.join(f'%({name})s' for name in told)})"
-        " on conflict (folder) do update set"
+        " on conflict (folder, machine) do update set"
         f" ({names}, updated_at) = ({', '.join(f'excluded.{name}' for name in told)}, clock_timestamp())".encode(),
         values,
+    )
+
+
+def own_runs(conn: Connection, machine: str) -> None:
+    """This machine is the only one that ever writes to the database, so all runs and data sets are its own."""
+    conn.execute(
+        "update mem_training_runs r set machine = %(here)s where machine <> %(here)s and id ="
+        " (select max(id) from mem_training_runs where folder = r.folder) and not exists"
+        " (select from mem_training_runs where folder = r.folder and machine = %(here)s)",
+        {"here": machine},
+    )
+    conn.execute(
+        "update mem_data_sets set machine = %s where machine is distinct from %s", (machine, machine)
     )
 
 

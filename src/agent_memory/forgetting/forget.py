@@ -86,10 +86,10 @@ class Receipt:
     """Rows that went, by table."""
     rebuilt: int = 0
     """Turns that lost some of their rows, and whose observation was built again from the others."""
-    stale: list[str] = field(default_factory=list)
-    """The folders of data sets for training that hold something of it."""
-    stale_runs: list[str] = field(default_factory=list)
-    """The folders of the training runs that learned from those."""
+    stale: list[dict[str, str]] = field(default_factory=list)
+    """The data sets for training that hold something of it: `folder`, and `machine`, "" where that is not known."""
+    stale_runs: list[dict[str, str]] = field(default_factory=list)
+    """The training runs that learned from those: `name`, `folder`, `machine`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,9 +171,9 @@ def data_sets_of(conn: Connection, sessions: Sequence[str]) -> list[tuple[int, s
 
 def mark_stale(
     conn: Connection, told_in: Sequence[tuple[int, str]], tombstone: int | None
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """Mark data sets that hold what this tombstone forgets, by data set and session. None: the latest tombstone. The
-    folders of the data sets, and those of the training runs that learned from them."""
+    `folder` and `machine` of the data sets; and those of the training runs that learned from them, with `name`."""
     if not told_in:
         return [], []
     data_sets = sorted({number for number, _ in told_in})
@@ -182,7 +182,8 @@ def mark_stale(
         tombstone = row["id"] if row else None
     rows = conn.execute(
         "update mem_data_sets set stale_since = coalesce(stale_since, clock_timestamp()),"
-        " stale_by = array_append(stale_by, %s) where id = any(%s) returning path",
+        " stale_by = array_append(stale_by, %s) where id = any(%s)"
+        " returning path as folder, coalesce(machine, '') as machine",
         (tombstone, data_sets),
     ).fetchall()
     with conn.cursor() as cursor:
@@ -192,9 +193,10 @@ def mark_stale(
             [(number, tombstone, session) for number, session in told_in],
         )
     runs = conn.execute(
-        "select folder from mem_training_runs where data_set_id = any(%s) order by id", (data_sets,)
+        "select name, folder, machine from mem_training_runs where data_set_id = any(%s) order by id",
+        (data_sets,),
     )
-    return [row["path"] for row in rows], [row["folder"] for row in runs]
+    return rows, runs.fetchall()
 
 
 def session_project(conn: Connection, session_id: str) -> int | None:

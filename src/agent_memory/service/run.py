@@ -35,6 +35,7 @@ from agent_memory.capture import heard, reconcile, spool
 from agent_memory.capture.drain import drain
 from agent_memory.database import Connection, embedded, migrate, server
 from agent_memory.errors import AgentMemoryError
+from agent_memory.finetune import store as finetune
 from agent_memory.journal import store as journal
 from agent_memory.journal.event import Event
 from agent_memory.lessons import ledger
@@ -81,6 +82,7 @@ def serve(*, adopt: bool) -> None:
             migrate.migrate(conn)
             if server.is_embedded(conninfo):
                 journal.own_places(conn, machine.here())
+                finetune.own_runs(conn, machine.here())
         settings.owner_token(config)
         with (
             sockets.tcp(config) as tcp,

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from agent_memory import machine
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.forgetting import forget as forgetting
@@ -177,7 +178,7 @@ def forget(
     known = memory.get_observation(number, conn, by)
     if sure:
         receipt = forgetting_routes.delete_observation(number, conn, by)
-        return page(request, "forgotten.html", receipt=receipt)
+        return page(request, "forgotten.html", receipt=receipt, here=machine.here())
     request.state.target = f"observation {number} (dry run)"
     return page(
         request,

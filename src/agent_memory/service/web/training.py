@@ -12,6 +12,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
+from agent_memory import machine
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import curve, store
 from agent_memory.service.auth import By
@@ -25,12 +26,13 @@ router = APIRouter(prefix="/training")
 def list_runs(request: Request, conn: Database, by: By) -> HTMLResponse:
     """The runs and the data sets, the latest first."""
     by.check(None)
-    runs = store.training_runs(conn)
+    runs, data_sets = store.training_runs(conn), store.data_sets(conn)
     return page(
         request,
         "training.html",
+        several=len({row["machine"] for row in (*runs, *data_sets)} - {None, ""}) > 1,
         runs=[row | cost(row["steps"]) | {"losses": curve.losses(row["metrics"])} for row in runs],
-        data_sets=store.data_sets(conn),
+        data_sets=data_sets,
     )
 
 
@@ -47,6 +49,7 @@ def show_run(
         request,
         "run.html",
         run=run | cost(run["steps"]),
+        elsewhere=run["machine"] not in ("", machine.here()),
         steps=sorted(run["steps"].items(), key=lambda step: str(step[1].get("began", ""))),
         losses=Markup(curve.draw(run["metrics"])),  # of numbers alone
         written=_written,
