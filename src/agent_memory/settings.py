@@ -56,9 +56,9 @@ class Settings(BaseSettings):
     """The agents that may use the unix socket, such as `claude,codex`, by the name that they give. Empty: all. It only
     narrows: over TCP no name opens anything."""
     rate_limit_writes: int = Field(default=100, ge=0)
-    """Requests a minute that change something, for each token over TCP. 0: no limit."""
+    """Requests a minute that change something, for each token over TCP and each session over MCP. 0: no limit."""
     rate_limit_reads: int = Field(default=500, ge=0)
-    """Requests a minute that only read, for each token over TCP. 0: no limit."""
+    """Requests a minute that only read, for each token over TCP and each session over MCP. 0: no limit."""
     rate_limit_socket: int = Field(default=12_000, ge=0)
     """Requests a minute of each kind over the unix socket, all callers together. 0: no limit."""
     audit_log_level: Literal["off", "admin", "write", "all"] = "write"

@@ -295,7 +295,7 @@ def test_one_request_too_many_is_told_when_to_come_again(narrow: TestClient, sta
     assert [one.status_code for one in got] == [201, 201, 201, 429]
     assert 1 <= int(got[3].headers["retry-after"]) <= 60
     assert got[3].headers["content-type"] == "application/problem+json"
-    assert "nothing of it was stored" in got[3].json()["remedy"]
+    assert "nothing of it was done" in got[3].json()["remedy"]
     assert narrow.get("/api/projects").status_code == 200  # reading has a count of its own
     other = made(state, "other")
     assert narrow.post("/api/observations", json=note, headers=other).status_code == 201  # as has each token

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -445,6 +446,70 @@ def test_a_call_that_a_stopping_service_leaves_is_asked_again(
     assert answer["id"] == number
     assert not answer["result"].get("isError")
     assert [len(agent.children()) for agent in agents] == [1, 0, 0]
+
+
+def test_a_session_that_asks_too_much_is_told_when_to_come_again(
+    state: State, folder: Path, start: Callable[..., Agent]
+) -> None:
+    state.settings = state.settings.model_copy(update={"rate_limit_reads": 3, "rate_limit_writes": 1})
+    with serving(state):
+        agent, other = start(folder), start(folder)
+        agent.begin()
+        other.begin()
+        assert not any("More than" in agent.call("timeline") for _ in range(3))
+        refused = agent.ask("tools/call", {"name": "recall", "arguments": {"query": "x"}})["result"]
+        assert refused["isError"]
+        assert re.match(
+            r"More than 3 reads in a minute\. Send this again in \d+ s; nothing",
+            refused["content"][0]["text"],
+        )
+        assert "Saved as" in agent.call("save_memory", text=NOTE)  # writing has a count of its own
+        assert "More than 1 writes" in agent.call("save_memory", text="another")
+        assert agent.ask("tools/list")["result"]["tools"]
+        assert NOTE in other.call("recall", query="LOGIN_TIMEOUT")  # as has each session
+        assert agent.children() == []
+    with state.pool.connection() as conn:
+        assert conn.execute("select count(*) as n from mem_observations").fetchone() == {"n": 1}
+
+
+def test_a_session_that_asks_for_everything_at_once_holds_up_no_other(
+    state: State, folder: Path, start: Callable[..., Agent]
+) -> None:
+    with serving(state):
+        agent, other = start(folder), start(folder)
+        agent.begin()
+        other.begin()
+        agent.call("timeline")  # now there is the project
+        with state.pool.connection() as conn, conn.transaction():
+            conn.execute("lock table mem_observations in access exclusive mode")
+            for _ in range(60):
+                agent.send("tools/call", {"name": "timeline", "arguments": {}})
+            wait_until(lambda: waiting_for_a_lock(state))
+            assert other.call("search_lessons") == "No lesson fits."
+        for _ in range(60):
+            assert not agent.heard()["result"].get("isError")
+
+
+def test_what_is_read_over_mcp_is_written_down_where_the_log_is_to_hold_it(
+    state: State, folder: Path, start: Callable[..., Agent]
+) -> None:
+    state.settings = state.settings.model_copy(update={"audit_log_level": "all"})
+    with serving(state):
+        agent = start(folder)
+        agent.begin()
+        for tool, given in (
+            ("recall", {"query": "x"}),
+            ("search", {"query": "x"}),
+            ("timeline", {}),
+            ("get_observations", {"ids": [1]}),
+            ("search_lessons", {}),
+        ):
+            agent.call(tool, **given)
+    with state.pool.connection() as conn:
+        lines = conn.execute("select who, action from mem_audit_log order by id").fetchall()
+    assert [(line["who"], line["action"]) for line in lines] == [
+        ("mcp", name) for name in ("recall", "search", "timeline", "get_observations", "search_lessons")
+    ]
 
 
 def waiting_for_a_lock(state: State) -> bool:

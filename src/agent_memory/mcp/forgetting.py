@@ -9,7 +9,6 @@ from mcp.server import MCPServer
 from mcp.types import CallToolResult
 from pydantic import BaseModel, Field
 
-from agent_memory.access import audit
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.mcp.memory import Memory
@@ -61,25 +60,15 @@ def register(mcp: MCPServer[None], memory: Memory) -> None:
             for number in wanted.ids:
                 # One of another project is not there for this one.
                 notes.retract(conn, number if number in own else 0, because=because, settings=memory.settings)
-                record(conn, project, f"retract #{number}")
+                memory.write_down(conn, project, "forget", target=f"retract #{number}")
 
         def remove(conn: Connection, project: int) -> Receipt:
             receipt = forgetting.forget(
                 conn, replace(wanted, project_id=project), by="mcp", at_most=MOST_FORGOTTEN
             )
-            record(conn, project, f"{receipt.what}, tombstone {receipt.tombstone}")
+            done = f"{receipt.what}, tombstone {receipt.tombstone}"
+            memory.write_down(conn, project, "forget", target=done)
             return receipt
-
-        def record(conn: Connection, project: int, target: str) -> None:
-            audit.record(
-                conn,
-                memory.settings,
-                who="mcp",
-                action="forget",
-                kind="write",
-                target=target,
-                project_id=project,
-            )
 
         if not wanted.ids and (text is None or no_longer_holds):
             raise AgentMemoryError(

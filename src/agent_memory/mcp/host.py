@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from agent_memory import __version__
+from agent_memory.access.limits import Limits, TooManyRequests
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import projects
 from agent_memory.mcp.memory import Memory
@@ -31,6 +33,7 @@ from agent_memory.settings import Settings
 
 if TYPE_CHECKING:
     import anyio
+    from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 
     from agent_memory.database.server import Pool
     from agent_memory.observations.embed import Embedder
@@ -40,6 +43,9 @@ READY_WITHIN = 10.0  # seconds that a call waits for the database of a service t
 ENDS_WITHIN = 5.0  # seconds for the calls that run when the service stops
 QUIET = 3.0  # seconds after the start in which only an agent that asks makes us import the SDK
 LONGEST_LINE = 64 << 20  # bytes
+AT_ONCE = 2
+"""Calls of one session that run at the same time. The others wait, so that a session that asks hundreds of things at
+once holds up nobody else: neither for a thread, nor for one of the pool's connections."""
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +101,8 @@ class Host:
 
     def __init__(self, settings: Settings, listening: socket.socket) -> None:
         self._settings = settings
+        self._limits = Limits(settings)
+        self._numbers = itertools.count(1)
         self._listening = listening
         self._lent: Future[Lent] = Future()
         self._stopping = threading.Event()
@@ -162,11 +170,45 @@ class Host:
         folder, session_id = str(hello.get("folder") or ""), hello.get("session")
         with Shared(self._settings, folder, self._lent, session_id=session_id) as memory:
             memory.load_early()
-            served = tools.server(memory)._lowlevel_server  # the public ways take the process's own stdin
+            mcp = tools.server(memory)
+            reading = {
+                t.name for t in await mcp.list_tools() if t.annotations and t.annotations.read_only_hint
+            }
+            served = mcp._lowlevel_server  # the public ways take the process's own stdin
+            served.middleware.append(
+                self._measured(f"{hello.get('client') or 'an agent'} in {folder}", reading)
+            )
             # Both ask for files; what they do with them, these two can.
             stdin, stdout = cast("anyio.AsyncFile[str]", reader), cast("anyio.AsyncFile[str]", _Lines(writer))
             async with stdio_server(stdin, stdout) as (incoming, outgoing):
                 await served.run(incoming, outgoing, served.create_initialization_options())
+
+    def _measured(self, who: str, reading: Collection[str]) -> ServerMiddleware[Any]:
+        """What lets a session's calls through: as many a minute as a token's over REST, and few at a time. `reading`
+        names the tools that change nothing."""
+        from agent_memory.mcp import results
+
+        session = str(next(self._numbers))
+        turns = asyncio.Semaphore(AT_ONCE)
+        refusing = False
+
+        async def measured(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+            nonlocal refusing
+            if ctx.method != "tools/call":
+                return await call_next(ctx)
+            writes = (ctx.params or {}).get("name") not in reading
+            try:
+                self._limits.count(session, door="mcp", writes=writes)
+            except TooManyRequests as error:
+                if not refusing:
+                    log.warning("%s: %s It is refused.", who, error.problem)
+                refusing = True
+                return results.failed(error)
+            refusing = False
+            async with turns:
+                return await call_next(ctx)
+
+        return measured
 
 
 class _Lines:

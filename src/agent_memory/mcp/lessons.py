@@ -8,7 +8,6 @@ from mcp.server import MCPServer
 from mcp.types import CallToolResult
 from pydantic import BaseModel, Field
 
-from agent_memory.access import audit
 from agent_memory.database import Connection
 from agent_memory.journal.fence import fence_rule
 from agent_memory.lessons import gate, render
@@ -51,7 +50,10 @@ def register(mcp: MCPServer[None], memory: Memory) -> None:
         """List the rules that hold in this project, learned from earlier mistakes and approved by the user. Use it
         before something risky or unfamiliar (a deployment, a migration, a release), with the command or the topic. The
         rules that fit a call are also told when it is made."""
-        found = memory.run(lambda conn, project: looking.search(conn, query, project_id=project, limit=limit))
+        found = memory.read(
+            "search_lessons",
+            lambda conn, project: looking.search(conn, query, project_id=project, limit=limit),
+        )
         text = fence_rule("\n".join(map(render.line, found))) if found else "No lesson fits."
         return result(text, Found(ids=[one.id for one in found]))
 
@@ -111,15 +113,7 @@ def register(mcp: MCPServer[None], memory: Memory) -> None:
                 session_id=memory.session_id,
             )
             made = gate.create(conn, draft, memory.settings)
-            audit.record(
-                conn,
-                memory.settings,
-                who="mcp",
-                action="create_lesson",
-                kind="write",
-                target=f"lesson {made.lesson.id}",
-                project_id=project,
-            )
+            memory.write_down(conn, project, "create_lesson", target=f"lesson {made.lesson.id}")
             return made
 
         made = memory.run(create)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import psycopg
 
+from agent_memory.access import audit
 from agent_memory.database import Connection, server
 from agent_memory.database.migrate import migrate
 from agent_memory.errors import AgentMemoryError
@@ -84,6 +85,30 @@ class Memory:
                 f"The memory's database went away: {str(error).strip() or type(error).__name__}.",
                 "Try again; if it stays away, ask the user to run: agent-memory status",
             ) from error
+
+    def read(self, action: str, operation: Callable[[Connection, int], T]) -> T:
+        """Like `run`, for what only reads; written down where the audit log is to hold that too."""
+
+        def noted(conn: Connection, project: int) -> T:
+            found = operation(conn, project)
+            self.write_down(conn, project, action, kind="read")
+            return found
+
+        return self.run(noted)
+
+    def write_down(
+        self,
+        conn: Connection,
+        project: int,
+        action: str,
+        *,
+        kind: audit.Kind = "write",
+        target: str | None = None,
+    ) -> None:
+        """One line in the audit log, where its level asks for it."""
+        audit.record(
+            conn, self.settings, who="mcp", action=action, kind=kind, target=target, project_id=project
+        )
 
     def _try(self, operation: Callable[[Connection, int], T]) -> T:
         pool, identity = self._opened()

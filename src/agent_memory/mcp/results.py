@@ -34,10 +34,19 @@ def told(tool: Callable[P, CallToolResult]) -> Callable[P, CallToolResult]:
         try:
             return tool(*args, **kwargs)
         except AgentMemoryError as error:
-            raise ToolError(f"{error.problem} {error.remedy}") from error
+            raise ToolError(_said(error)) from error
 
     run.__doc__ = " ".join((tool.__doc__ or "").split())
     return run
+
+
+def failed(error: AgentMemoryError) -> CallToolResult:
+    """What a call of a tool gets that was not begun."""
+    return CallToolResult(content=[TextContent(type="text", text=_said(error))], is_error=True)
+
+
+def _said(error: AgentMemoryError) -> str:
+    return f"{error.problem} {error.remedy}"
 
 
 def result(text: str, facts: BaseModel) -> CallToolResult:

@@ -17,7 +17,6 @@ from mcp.server import MCPServer
 from mcp.types import CallToolResult
 from pydantic import BaseModel, Field
 
-from agent_memory.access import audit
 from agent_memory.database import Connection
 from agent_memory.mcp import forgetting, lessons
 from agent_memory.mcp.memory import Memory
@@ -110,7 +109,8 @@ def server(memory: Memory) -> MCPServer[None]:
         """Answer a question from this project's past sessions: ranked passages, full enough to use at once. Use it
         before you start on something that may have come up before (an error, a command, a decision, a file), and
         when the user refers to earlier work. Nothing relevant in memory gives an empty answer."""
-        answer = memory.run(
+        answer = memory.read(
+            "recall",
             lambda conn, project: recalling.recall(
                 conn,
                 query,
@@ -121,7 +121,7 @@ def server(memory: Memory) -> MCPServer[None]:
                 since=_aware(since),
                 until=_aware(until),
                 kinds=kinds,
-            )
+            ),
         )
         return result(
             render.answer(answer),
@@ -144,7 +144,8 @@ def server(memory: Memory) -> MCPServer[None]:
     ) -> CallToolResult:
         """List what matches, one line each: id, date, kind, title. Use it to survey a topic broadly or to find
         an id; for an answer to one question use recall."""
-        index = memory.run(
+        index = memory.read(
+            "search",
             lambda conn, project: recalling.search(
                 conn,
                 query,
@@ -154,7 +155,7 @@ def server(memory: Memory) -> MCPServer[None]:
                 since=_aware(since),
                 until=_aware(until),
                 kinds=kinds,
-            )
+            ),
         )
         return result(
             render.index(index),
@@ -175,10 +176,11 @@ def server(memory: Memory) -> MCPServer[None]:
     ) -> CallToolResult:
         """List what happened in this project in order of time, one line each. Use it to see what came before and
         after an observation, or what was done last."""
-        entries = memory.run(
+        entries = memory.read(
+            "timeline",
             lambda conn, project: recalling.timeline(
                 conn, project_id=project, around=around, before=before, after=after, kinds=kinds
-            )
+            ),
         )
         return result(render.timeline(entries, around=around), Listed(entries=_lines(entries)))
 
@@ -188,7 +190,9 @@ def server(memory: Memory) -> MCPServer[None]:
         ids: Annotated[list[int], Field(min_length=1, max_length=MOST_IDS, description="Ids, as listed.")],
     ) -> CallToolResult:
         """Give observations whole. Use it when a passage from recall, search or timeline is not enough."""
-        found = memory.run(lambda conn, project: recalling.get(conn, project_id=project, ids=ids))
+        found = memory.read(
+            "get_observations", lambda conn, project: recalling.get(conn, project_id=project, ids=ids)
+        )
         missing = sorted(set(ids) - {one.id for one in found})
         text = render.full(found, missing=missing, limit=FULL_CHARS)
         return result(text, Whole(ids=[one.id for one in found], missing=missing))
@@ -214,15 +218,7 @@ def server(memory: Memory) -> MCPServer[None]:
                 text, memory.settings, project_id=project, title=title, kind=kind, supersedes=supersedes
             )
             number = notes.save(conn, [note])[0]
-            audit.record(
-                conn,
-                memory.settings,
-                who="mcp",
-                action="save_memory",
-                kind="write",
-                target=f"#{number}",
-                project_id=project,
-            )
+            memory.write_down(conn, project, "save_memory", target=f"#{number}")
             return number
 
         number = memory.run(save)

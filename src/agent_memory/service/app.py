@@ -19,10 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent_memory import __version__
 from agent_memory.access import audit
+from agent_memory.access.limits import Limits, TooManyRequests
 from agent_memory.database.migrate import NewerSchemaError
 from agent_memory.errors import AgentMemoryError
 from agent_memory.service import auth, web
-from agent_memory.service.limits import Limits, TooManyRequests
 from agent_memory.service.routes import (
     admin,
     context,

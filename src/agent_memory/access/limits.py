@@ -20,7 +20,7 @@ class TooManyRequests(AgentMemoryError):  # noqa: N818 - named as HTTP does
     def __init__(self, allowed: int, what: str, seconds: int) -> None:
         super().__init__(
             f"More than {allowed} {what} in a minute.",
-            f"Send this again in {seconds} s; nothing of it was stored. The limits are settings (RATE_LIMIT_…).",
+            f"Send this again in {seconds} s; nothing of it was done. The limits are settings (RATE_LIMIT_…).",
             status=429,
         )
         self.seconds = seconds
@@ -33,6 +33,8 @@ class Limits:
         self._allowed = {
             ("tcp", "writes"): settings.rate_limit_writes,
             ("tcp", "reads"): settings.rate_limit_reads,
+            ("mcp", "writes"): settings.rate_limit_writes,
+            ("mcp", "reads"): settings.rate_limit_reads,
             ("socket", "writes"): settings.rate_limit_socket,
             ("socket", "reads"): settings.rate_limit_socket,
         }
