@@ -12,8 +12,9 @@ from tests import scene
 from tests.integration.conftest import remember
 
 from agent_memory.access import tokens
-from agent_memory.journal.event import Event, ToolCall
+from agent_memory.journal.event import Event, Prompt, ToolCall
 from agent_memory.journal.ingest import ingest
+from agent_memory.replay import store
 from agent_memory.service import app, auth, web
 from agent_memory.service.state import State
 from agent_memory.service.web import login
@@ -205,6 +206,35 @@ def test_a_session_goes_page_by_page_and_leads_to_a_step(api: TestClient, state:
     assert 'id="s421"' in shown[4]
     assert api.get("/sessions/long?page=0").status_code == 422
     assert api.get("/sessions/no-such").status_code == 404
+
+
+def test_turns_are_counted_also_where_two_prompts_came_at_the_same_moment(state: State) -> None:
+    began = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+    def event(seconds: int, body: Prompt | ToolCall, prompt_id: str) -> Event:
+        at = began + timedelta(seconds=seconds)
+        return Event(agent="claude", session_id="s", occurred_at=at, cwd=SHOP, prompt_id=prompt_id, body=body)
+
+    def call(number: int, success: bool | None = True) -> ToolCall:
+        return ToolCall(tool_use_id=f"t{number}", name="Bash", input={}, success=success)
+
+    events = [
+        event(0, call(1), "p0"),
+        *(event(10, Prompt(text=f"Do {name}."), name) for name in ("p1", "p2")),
+        event(10, call(2), "p1"),
+        event(11, call(3, success=False), "p2"),
+        event(20, Prompt(text="Do p3."), "p3"),
+    ]
+    with state.pool.connection() as conn:
+        assert store.turns(conn, "s", agent_id=None) == []
+        ingest(conn, events, state.settings)
+        turns = store.turns(conn, "s", agent_id=None)
+    assert [(t["place"], t["text"], t["steps"], t["calls"], t["failed"]) for t in turns] == [
+        (1, None, 1, 1, 0),
+        (2, "Do p1.", 1, 0, 0),
+        (3, "Do p2.", 3, 2, 1),
+        (6, "Do p3.", 1, 0, 0),
+    ]
 
 
 def test_odd_questions_get_a_page_that_says_so(logged_in: TestClient, told: None) -> None:

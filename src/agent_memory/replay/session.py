@@ -62,6 +62,10 @@ class Replay:
     """Of this page, from 1."""
     pages: int
     total: int
+    turns: Sequence[Mapping[str, Any]]
+    """All of this agent's: see `store.turns`."""
+    subagents: Sequence[Mapping[str, Any]]
+    """All of the session's: see `store.subagents`."""
 
 
 def page_of(place: int) -> int:
@@ -76,15 +80,21 @@ def replay(conn: Connection, session_id: str, *, agent_id: str | None = None, nu
     own, following = rows[:PAGE], rows[PAGE:]
     since = own[0]["at"] if own and number > 1 else None
     until = following[0]["at"] if following else None
-    steps = [*_own(conn, session_id, own)]
+    subagents = store.subagents(conn, session_id)
+    steps = _own(conn, session_id, own, after=(number - 1) * PAGE)
     if own or number == 1:
-        steps += _between(conn, session_id, agent_id, since, until)
+        steps += _between(conn, session_id, agent_id, subagents, since, until)
     steps.sort(key=lambda step: (step.at, step.place is None and step.kind != "told", step.place or 0))
-    total = int(own[0]["total"]) if own else 0
-    return Replay(steps=steps, number=number, pages=page_of(total), total=total)
+    turns = store.turns(conn, session_id, agent_id=agent_id)
+    total = sum(turn["steps"] for turn in turns)
+    return Replay(
+        steps=steps, number=number, pages=page_of(total), total=total, turns=turns, subagents=subagents
+    )
 
 
-def _own(conn: Connection, session_id: str, rows: Sequence[Mapping[str, Any]]) -> list[Step]:
+def _own(conn: Connection, session_id: str, rows: Sequence[Mapping[str, Any]], *, after: int) -> list[Step]:
+    """The agent's own steps, of which these rows follow the place `after`."""
+
     def numbers(kind: str) -> list[int]:
         return [row["number"] for row in rows if row["kind"] == kind]
 
@@ -100,12 +110,20 @@ def _own(conn: Connection, session_id: str, rows: Sequence[Mapping[str, Any]]) -
                 return messages.get(row["number"])
         return _call(calls[row["number"]]) if row["number"] in calls else None
 
-    steps = [Step(kind=row["kind"], at=row["at"], place=row["place"], row=whole(row)) for row in rows]
+    steps = [
+        Step(kind=row["kind"], at=row["at"], place=place, row=whole(row))
+        for place, row in enumerate(rows, after + 1)
+    ]
     return [step for step in steps if step.row is not None]  # forgotten in between
 
 
 def _between(
-    conn: Connection, session_id: str, agent_id: str | None, since: datetime | None, until: datetime | None
+    conn: Connection,
+    session_id: str,
+    agent_id: str | None,
+    subagents: Sequence[Mapping[str, Any]],
+    since: datetime | None,
+    until: datetime | None,
 ) -> list[Step]:
     """What happened beside the agent's own steps in a time."""
 
@@ -119,9 +137,8 @@ def _between(
         steps += [
             Step(kind="told", at=row["occurred_at"], row=row) for row in told if meant(row["occurred_at"])
         ]
-        agents = store.subagents(conn, session_id)
         steps += [
-            Step(kind="subagent", at=row["began_at"], row=row) for row in agents if meant(row["began_at"])
+            Step(kind="subagent", at=row["began_at"], row=row) for row in subagents if meant(row["began_at"])
         ]
     return steps
 

@@ -206,49 +206,66 @@ def agents(conn: Connection) -> list[str]:
     return [row["agent"] for row in rows]
 
 
-# A session's steps of one agent (null: the main one), in the order in which they happened.
+# A session's steps of one agent (null: the main one), to be ordered by _IN_ORDER: as they happened.
 _STEPS = """
-    select kind, name, number, at, success, row_number() over (order by at, weight, number, name) as place,
-        count(*) over () as total
-    from (
-        select 'prompt' as kind, t.id as name, null::bigint as number, t.occurred_at as at, null::boolean as success,
-            0 as weight
-        from mem_user_prompts t where t.session_id = %(session)s and t.agent_id is not distinct from %(agent)s::text
-        union all
-        select 'message', null, t.id, t.occurred_at, null, 1
-        from mem_assistant_messages t
-        where t.session_id = %(session)s and t.agent_id is not distinct from %(agent)s::text
-        union all
-        select 'call', t.tool_use_id, t.id, t.occurred_at, t.success, 2
-        from mem_tool_calls t where t.session_id = %(session)s and t.agent_id is not distinct from %(agent)s::text
-    ) told
+    select 'prompt' as kind, t.id as name, null::bigint as number, t.occurred_at as at, null::boolean as success,
+        0 as weight
+    from mem_user_prompts t where t.session_id = %(session)s and t.agent_id is not distinct from %(agent)s::text
+    union all
+    select 'message', null, t.id, t.occurred_at, null, 1
+    from mem_assistant_messages t
+    where t.session_id = %(session)s and t.agent_id is not distinct from %(agent)s::text
+    union all
+    select 'call', t.tool_use_id, t.id, t.occurred_at, t.success, 2
+    from mem_tool_calls t where t.session_id = %(session)s and t.agent_id is not distinct from %(agent)s::text
 """
+_IN_ORDER = "order by at, weight, number, name"
 
 
 def steps(
     conn: Connection, session_id: str, *, agent_id: str | None, after: int, limit: int
 ) -> list[dict[str, Any]]:
-    """Which steps follow the place `after`: kind, name (of a prompt its id, of a call the agent's id for it), number
-    (of a call or message), at, success, place (from 1), total (all of the agent's steps)."""
+    """Which steps follow the place `after`, in order: kind, name (of a prompt its id, of a call the agent's id for it),
+    number (of a call or message), at, success."""
     return conn.execute(
-        f"select * from ({_STEPS}) steps where place > %(after)s order by place limit %(limit)s",
+        f"select kind, name, number, at, success from ({_STEPS}) steps {_IN_ORDER} limit %(limit)s offset %(after)s",
         {"session": session_id, "agent": agent_id, "after": after, "limit": limit},
     ).fetchall()
 
 
 def turns(conn: Connection, session_id: str, *, agent_id: str | None) -> list[dict[str, Any]]:
-    """The prompts of a session with what followed each: place, at, text (its beginning), kind, calls, failed."""
+    """The prompts of a session with what followed each: place (of the prompt among the agent's steps, from 1), at, text
+    (its beginning), kind, steps (with the prompt), calls, failed. What was before the first prompt is a turn without
+    text."""
+    # Nothing is sorted but the prompts: a step belongs to the last of them that is not later than it.
     return conn.execute(
-        f"""
-        with steps as ({_STEPS}), numbered as (
-            select *, count(*) filter (where kind = 'prompt') over (order by place) as turn from steps
+        """
+        with prompt as (
+            select row_number() over (order by occurred_at, id) as turn, occurred_at as at, left(text, 120) as text,
+                kind
+            from mem_user_prompts
+            where session_id = %(session)s and agent_id is not distinct from %(agent)s::text
+        ), bounds as materialized (
+            select array_agg(at order by turn) as began from prompt
+        ), followed as (
+            select coalesce(width_bucket(at, began), 0) as turn, min(at) as at, count(*) as steps,
+                count(*) filter (where call) as calls, count(*) filter (where success is false) as failed
+            from bounds, (
+                select occurred_at as at, true as call, success from mem_tool_calls
+                where session_id = %(session)s and agent_id is not distinct from %(agent)s::text
+                union all
+                select occurred_at, false, null from mem_assistant_messages
+                where session_id = %(session)s and agent_id is not distinct from %(agent)s::text
+            ) step
+            group by 1
         ), turn as (
-            select turn, min(place) as place, min(at) as at, min(name) filter (where kind = 'prompt') as name,
-                count(*) filter (where kind = 'call') as calls, count(*) filter (where success is false) as failed
-            from numbered group by turn
+            select turn, coalesce(prompt.at, followed.at) as at, text, kind,
+                (kind is not null)::int + coalesce(steps, 0) as steps, coalesce(calls, 0) as calls,
+                coalesce(failed, 0) as failed
+            from prompt full join followed using (turn)
         )
-        select turn.place, turn.at, left(p.text, 120) as text, p.kind, turn.calls, turn.failed
-        from turn left join mem_user_prompts p on p.session_id = %(session)s and p.id = turn.name order by turn.place
+        select (sum(steps) over (order by turn) - steps + 1)::bigint as place, at, text, kind, steps, calls, failed
+        from turn order by turn
         """,
         {"session": session_id, "agent": agent_id},
     ).fetchall()
@@ -268,8 +285,8 @@ def place_of(
     if owner is None:
         return None
     row = conn.execute(
-        f"select place from ({_STEPS}) steps where (kind = 'prompt' and name = %(prompt)s)"
-        " or (kind = 'call' and number = %(call)s)",
+        f"select place from (select *, row_number() over ({_IN_ORDER}) as place from ({_STEPS}) steps) placed"
+        " where (kind = 'prompt' and name = %(prompt)s) or (kind = 'call' and number = %(call)s)",
         {"session": session_id, "agent": owner["agent_id"], "prompt": prompt_id, "call": call},
     ).fetchone()
     return (owner["agent_id"], int(row["place"])) if row else None

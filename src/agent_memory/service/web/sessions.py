@@ -83,19 +83,15 @@ def show_session(
         return RedirectResponse(f"{here}?{where}#s{place}", status_code=303)
     shown = session.replay(conn, session_id, agent_id=agent, number=number)
     kept = {"agent": agent} if agent is not None else {}
-    subagents = store.subagents(conn, session_id)
-    turns = store.turns(conn, session_id, agent_id=agent)
     return page(
         request,
         "session.html",
         session=known,
         here=here,
         agent=agent,
-        subagent=next((one for one in subagents if one["agent_id"] == agent), None),
-        subagents=subagents,
+        subagent=next((one for one in shown.subagents if one["agent_id"] == agent), None),
         replay=shown,
-        turns=turns,
-        title=next((line(turn["text"]) for turn in turns if turn["text"]), None),
+        title=next((line(turn["text"]) for turn in shown.turns if turn["text"]), None),
         page_of=session.page_of,
         earlier=f"{here}?{urlencode(kept | {'page': number - 1})}" if number > 1 else None,
         later=f"{here}?{urlencode(kept | {'page': number + 1})}" if number < shown.pages else None,

@@ -6,10 +6,10 @@ Escaping is the templates' (autoescape); this stands before it, for every value 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 # CSI, OSC (with its end) and the other escape sequences of terminals.
 _ANSI = re.compile(
@@ -41,15 +41,16 @@ def when(at: datetime | None, *, form: str = "day") -> Markup:
     if at is None:
         return Markup("")
     here = at.astimezone()
-    shown = {
-        "day": f"{here:%-d %b} {here:%H:%M}"
-        if here.year == datetime.now(UTC).astimezone().year
-        else f"{here:%-d %b %Y}",
-        "clock": f"{here:%H:%M:%S}",
-        "date": f"{here:%-d %b %Y}",
-    }[form]
-    whole = f"{here:%Y-%m-%d %H:%M:%S %Z}"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), whole, shown)
+    match form:
+        case "clock":
+            shown = f"{here:%H:%M:%S}"
+        case "day" if here.year == datetime.now(here.tzinfo).year:
+            shown = f"{here:%-d %b %H:%M}"
+        case _:
+            shown = f"{here:%-d %b %Y}"
+    # A page has hundreds of times, and Markup.format takes as long for one as all of this.
+    whole = escape(f"{here:%Y-%m-%d %H:%M:%S %Z}")
+    return Markup(f'<time datetime="{at.isoformat()}" title="{whole}">{shown}</time>')
 
 
 def span(seconds: float | None) -> str:
