@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -30,6 +31,10 @@ def test_a_newcomer_sees_the_sample_answered_and_a_second_run_adds_nothing() -> 
         again = machine.run("welcome")
         assert "nothing new" in again
         assert sample.QUESTION in again
+        (asked,) = (line for line in again.splitlines() if sample.QUESTION in line)
+        command, *arguments = shlex.split(asked)  # it can be typed as it is shown
+        assert command.endswith("agent-memory")
+        assert "The login timeout is now a sliding one" in machine.run(*arguments)
         stored = machine.items("/api/tool-calls", project=project)
         assert sorted(row["tool_use_id"] for row in stored) == sorted(calls)
         assert len(machine.items("/api/prompts", project=project)) == 5

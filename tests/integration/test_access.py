@@ -313,6 +313,7 @@ def test_what_is_changed_is_written_down_and_what_is_read_is_not(
     secret = "ghp_" + "Q7w2kR9tLm4XzB1vHc8YpD3nFs6JgA5eUo0I"
     api.post("/api/observations", json={"project": OURS, "text": f"{CANARY} {secret}"})
     api.get("/api/projects")
+    api.get("/api/admin/machines")
     api.get("/api/prompts", headers=bearer(secret))
     made_token = api.post("/api/admin/tokens", json={"name": "laptop"}).json()["token"]
     api.delete("/api/admin/tokens/laptop", headers=made(state, "weak"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import socket
 import tempfile
@@ -15,8 +16,10 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import PoolTimeout
 from tests.conftest import isolate, remove_embedded
+from typer.testing import CliRunner
 
 from agent_memory import paths, settings
+from agent_memory.cli.main import app
 from agent_memory.database import cluster as processes
 from agent_memory.database import embedded, placement, server
 from agent_memory.database.migrate import migrate
@@ -203,6 +206,8 @@ def test_a_projects_own_database_is_left_alone(
     assert len(said.splitlines()) == 1
     assert quote(PASSWORD, safe="") not in said
     assert PASSWORD not in said
+    told = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)
+    assert told["database"] == "embedded Postgres, running"
     assert server.conninfo(settings.load(), adopt=True).endswith("/app")
 
 

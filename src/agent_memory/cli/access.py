@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -54,7 +52,7 @@ def create(
             name,
             scope=scope,
             project_id=project_id,
-            expires_at=_moment(expires) if expires else None,
+            expires_at=terminal.moment(expires, ahead=True) if expires else None,
         )
         written(conn, "token create", kind="admin", target=f"{name} ({scope})")
     if as_json:
@@ -202,16 +200,3 @@ def redact(
 
 def _day(at: Any, otherwise: str = "") -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M}" if at else otherwise
-
-
-def _moment(said: str) -> datetime:
-    """A time from now on, such as 90d or 12h, or a date. AgentMemoryError where it is neither."""
-    if span := re.fullmatch(r"(\d{1,5})([dh])", said):
-        return datetime.now(UTC) + timedelta(**{"days" if span[2] == "d" else "hours": int(span[1])})
-    try:
-        at = datetime.fromisoformat(said)
-    except ValueError:
-        raise AgentMemoryError(
-            f"{said!r} is no time.", "Write 90d, 12h, or a date such as 2027-01-31."
-        ) from None
-    return at if at.tzinfo else at.astimezone()

@@ -64,8 +64,12 @@ def context(
 
 def why(
     session: Annotated[
-        str, typer.Argument(metavar="SESSION", help="The agent's session id, or its beginning.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="SESSION",
+            help="The agent's session id, or its beginning. Default: the last session of the project you stand in.",
+        ),
+    ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -73,11 +77,14 @@ def why(
     from agent_memory.recall import context_store
 
     with terminal.database() as conn:
-        known = context_store.session_named(conn, session)
+        if session is None:
+            known = context_store.latest_session(conn, terminal.project(conn, None))
+        else:
+            known = terminal.session(conn, session)
         if known is None:
             raise AgentMemoryError(
-                f"No session {session!r} is known here, or several begin so.",
-                "Give the agent's own session id, whole; agent-memory timeline --json shows those of a project.",
+                f"No session {session!r} is known here." if session else "This project has no session yet.",
+                "agent-memory show ID tells the session that a memory is from.",
             )
         rows = context_store.injections(conn, session_id=known, limit=1000)[::-1]
     if as_json:

@@ -95,7 +95,7 @@ def retract(
     from agent_memory.finetune import run as known
 
     run = known.find(name)
-    if delete_files and not yes and not typer.confirm(f"Delete what {run.name} made for good?", err=True):
+    if delete_files and not yes and not terminal.agreed(f"Delete what {run.name} made for good?"):
         raise AgentMemoryError("Nothing was retracted.", "Answer y, or give --yes.")
     done = retraction.retract(run, because, delete_files=delete_files)
     with terminal.database() as conn:

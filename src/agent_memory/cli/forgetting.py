@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,13 +34,17 @@ def forget(
     ] = None,
     *,
     session: Annotated[
-        str | None, typer.Option(help="A session, with all that is still to come of it.")
+        str | None,
+        typer.Option(help="A session, by its id or the beginning of it, with all that is still to come."),
     ] = None,
     text: Annotated[
         str | None, typer.Option(help="All that holds this passage; '-' reads it from standard input.")
     ] = None,
-    since: Annotated[datetime | None, typer.Option(help="What happened from then on.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="What happened before.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="What happened from then on: 2h (the last two hours), 3d, '2026-11-30 14:30'."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="What happened before; written alike.")] = None,
     project: Annotated[
         str | None,
         typer.Option(
@@ -80,7 +83,7 @@ def forget(
                 _print_plan(plan)
         if dry_run:
             return
-        if not yes and not typer.confirm("Forget this for good?", default=False, err=True):
+        if not yes and not terminal.agreed("Forget this for good?"):
             raise AgentMemoryError("Nothing was forgotten.", "Answer y, or give --yes.")
         receipt = forgetting.forget(conn, wanted, by="cli")
         terminal.audit(
@@ -162,8 +165,8 @@ def _wanted(
     ids: list[int],
     session: str | None,
     text: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    since: str | None,
+    until: str | None,
     project: str | None,
     *,
     everywhere: bool,
@@ -175,10 +178,10 @@ def _wanted(
         project_id = terminal.project(conn, os.getcwd())
     return Wanted(
         ids=tuple(ids),
-        session=session,
+        session=terminal.session(conn, session) or session if session else None,
         text=text,
-        since=since.astimezone() if since else None,
-        until=until.astimezone() if until else None,
+        since=terminal.moment(since) if since else None,
+        until=terminal.moment(until) if until else None,
         project_id=project_id,
     ).checked()
 
@@ -221,4 +224,6 @@ def _elsewhere(made: Mapping[str, str]) -> str:
 
 def _told(counts: object) -> str:
     assert isinstance(counts, dict)
-    return ", ".join(f"{n:,} {table.removeprefix('mem_').replace('_', ' ')}" for table, n in counts.items())
+    return ", ".join(
+        terminal.counted(n, table.removeprefix("mem_").replace("_", " ")) for table, n in counts.items()
+    )

@@ -443,7 +443,8 @@ def _print_lesson(out: Console, lesson: Lesson, shown: Mapping[str, Any]) -> Non
     out.print(f"[bold]{lesson.id}  {plain(lesson.title)}[/bold]")
     said = f"{lesson.status}, {lesson.severity}, {lesson.action}, {where}, made by {lesson.made_by}"
     out.print(readable(said), markup=False)
-    for line in (lesson.rule, f"speaks {render.when(lesson.trigger)}", *render.basis(lesson)):
+    rule = [lesson.rule] if lesson.rule != lesson.title else []
+    for line in (*rule, f"speaks {render.when(lesson.trigger)}", *render.basis(lesson)):
         out.print(readable(line), markup=False)
     if shown["fired"]:
         counts = ", ".join(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,10 +49,10 @@ def recall(
         return
     out = console()
     for hit in answer.hits:
-        out.print(
-            f"[bold]{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}  #{hit.id}  {terminal.plain(hit.title)}[/bold]"
-            f"  ({hit.score:.2f})"
-        )
+        head = f"{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}  #{hit.id}"
+        if title := _title_above(hit.title, hit.text):
+            head += f"  {terminal.plain(title)}"
+        out.print(f"[bold]{head}[/bold]  ({hit.score:.2f})")
         out.print(readable(hit.text), markup=False)
         out.print()
     if not answer.hits:
@@ -141,12 +139,18 @@ def show(
         return
     out = console()
     at = one.occurred_at.astimezone()
-    out.print(f"[bold]{terminal.plain(one.title)}[/bold]")
-    out.print(f"{one.kind} #{one.id} · {at:%Y-%m-%d %H:%M} · session {one.session_id or '–'}")
+    if title := _title_above(one.title, one.text):
+        out.print(f"[bold]{terminal.plain(title)}[/bold]")
+    out.print(
+        f"[bold]{one.kind} #{one.id}[/bold] · {at:%Y-%m-%d %H:%M} · session {terminal.plain(one.session_id or '–')}"
+    )
     for mark in render.marks(one.held):
         out.print(readable(mark), style="yellow", markup=False)
     out.print(readable(one.text), markup=False)
-    out.print(f"sources: {json.dumps(one.sources)}", markup=False)
+    rows = (
+        f"{name.replace('_', ' ')} {', '.join(map(str, ids))}" for name, ids in one.sources.items() if ids
+    )
+    out.print(f"sources: {' · '.join(rows) or 'a note is its own'}", style="dim", markup=False)
 
 
 def save(
@@ -193,7 +197,9 @@ def retract(
     ],
     *,
     because: Annotated[str | None, typer.Option(help="Why it no longer holds.")] = None,
-    at: Annotated[datetime | None, typer.Option(help="Since when it does not. Default: now.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Since when it does not: 3d (ago), 2026-11-30. Default: now.")
+    ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="It holds, after all.")] = False,
     as_json: terminal.AsJson = False,
 ) -> None:
@@ -208,7 +214,7 @@ def retract(
         if undo:
             notes.hold_again(conn, number)
         else:
-            since = at.astimezone() if at else None
+            since = terminal.moment(at) if at else None
             notes.retract(conn, number, at=since, because=because, settings=config)
         terminal.audit(conn, "retract", target=f"#{number}")
     said = f"#{number} holds again." if undo else f"#{number} no longer holds."
@@ -283,6 +289,11 @@ def export(
                 "Name a file in a folder of yours, with space left.",
             ) from None
     typer.echo(f"Wrote {count - 1:,} rows to {out}.")
+
+
+def _title_above(title: str, text: str) -> str:
+    """The title, where the text does not begin with it."""
+    return "" if " ".join(text.split()).startswith(title.removesuffix("…").strip()) else title
 
 
 def _print_entries(entries: Sequence[Entry], nothing: str) -> None:

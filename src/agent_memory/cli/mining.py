@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent_memory import settings
 from agent_memory.cli.lessons import lessons_app
-from agent_memory.cli.terminal import AsJson, Project, database, print_json
+from agent_memory.cli.terminal import AsJson, Project, database, moment, print_json
 from agent_memory.cli.terminal import project as project_of
-from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
     from agent_memory.lessons.mining import Candidate
     from agent_memory.lessons.proposing import Report
-
-_SINCE = re.compile(r"(\d{1,4})([dwm])$")
-_DAYS = {"d": 1, "w": 7, "m": 30}
 
 
 def register(app: typer.Typer) -> None:  # noqa: ARG001
@@ -31,7 +25,7 @@ def mine(
     project: Project = None,
     every: Annotated[bool, typer.Option("--all", help="Every project.")] = False,
     since: Annotated[
-        str | None, typer.Option(help="Only what happened since: 30d, 8w, 6m, or a date such as 2026-03-01.")
+        str | None, typer.Option(help="Only what happened since: 30d, 8w, or a date such as 2026-03-01.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be proposed.")] = False,
     as_json: AsJson = False,
@@ -45,25 +39,13 @@ def mine(
 
     with database() as conn:
         wanted = mined.projects(conn) if every else [project_of(conn, project)]
-        report = proposing.propose(conn, settings.load(), wanted, since=_since(since), dry_run=dry_run)
+        report = proposing.propose(
+            conn, settings.load(), wanted, since=moment(since) if since else None, dry_run=dry_run
+        )
     if as_json:
         print_json(_as_dict(report))
         return
     _print(report, dry_run=dry_run)
-
-
-def _since(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    if found := _SINCE.match(text):
-        return datetime.now(UTC) - timedelta(days=int(found[1]) * _DAYS[found[2]])
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        raise AgentMemoryError(
-            f"{text!r} is no time that --since understands.",
-            "Write 30d, 8w, 6m, or a date such as 2026-03-01.",
-        ) from None
 
 
 def _as_dict(report: Report) -> dict[str, Any]:

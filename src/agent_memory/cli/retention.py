@@ -135,7 +135,7 @@ def run(
             _print_plan(due)
             if not due:
                 return
-            if not typer.confirm("Let it go?", default=False, err=True):
+            if not terminal.agreed("Let it go?"):
                 raise AgentMemoryError("Nothing was let go.", "Answer y, or give --yes.")
         done = retention.run(conn, config)
         terminal.audit(conn, "retention run", kind="admin")

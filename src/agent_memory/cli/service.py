@@ -72,10 +72,10 @@ def up(
 
 def down(*, as_json: AsJson = False) -> None:
     """Stop the service, and the embedded Postgres with it."""
-    from agent_memory.database import embedded
+    from agent_memory.database import embedded, server
 
     stopped = running.stop()
-    database = not settings.load().external_database and embedded.stop()
+    database = server.external(settings.load()) is None and embedded.stop()
     said = [name for name, was in (("the service", stopped), ("the embedded Postgres", database)) if was]
     tell(
         f"Stopped {' and '.join(said)}." if said else "Nothing ran.",
@@ -115,7 +115,7 @@ def migrate(*, as_json: AsJson = False) -> None:
 def _report() -> dict[str, Any]:
     import httpx
 
-    from agent_memory.database import embedded
+    from agent_memory.database import embedded, server
     from agent_memory.service import sockets
 
     config = settings.load()
@@ -138,7 +138,7 @@ def _report() -> dict[str, Any]:
             }
         )
         report["status"] = "degraded"
-    if config.external_database:
+    if server.external(config):
         report["database"] = "your own Postgres"
     else:
         report["database"] = f"embedded Postgres, {'running' if embedded.running() else 'stopped'}"

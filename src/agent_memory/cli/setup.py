@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +11,7 @@ import typer
 
 from agent_memory import running, settings
 from agent_memory.cli import completing
-from agent_memory.cli.terminal import AsJson, console, counted, plain, print_json, progress, readable
+from agent_memory.cli.terminal import AsJson, console, counted, print_json, progress, readable
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -140,10 +141,10 @@ def welcome() -> None:
         out.print("No agent's history is here; taking a small made-up session instead.")
     _print_report(_import(files or [sample.session()]))
     _wait_for_worker()
-    _show_one_recall(out, None if files else sample.QUESTION)
     command = Path(sys.argv[0])
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
+    _show_one_recall(out, command, None if files else sample.QUESTION)
     out.print(f"\nagent-memory runs at [bold]{sockets.address(settings.load())}[/bold]")
     out.print(f"Next: [bold]{command} connect claude[/bold]   then use Claude Code as always.")
 
@@ -228,8 +229,10 @@ def _wait_for_worker() -> None:
             time.sleep(0.2)
 
 
-def _show_one_recall(out: Console, question: str | None) -> None:
+def _show_one_recall(out: Console, command: Path, question: str | None) -> None:
+    """Ask as the user would, and show what to type for it."""
     from agent_memory.database import server
+    from agent_memory.journal import projects
     from agent_memory.observations import embed, store
     from agent_memory.recall import search
 
@@ -243,8 +246,9 @@ def _show_one_recall(out: Console, question: str | None) -> None:
         answer = search.recall(
             conn, query, project_id=latest["project_id"], embedder=embed.load(config), k=1, budget_chars=1200
         )
-    out.print(f'\n[bold]agent-memory recall "{plain(query)}"[/bold]')
+        name = projects.called(conn)[latest["project_id"]]
+    asked = f"{shlex.quote(str(command))} recall {shlex.quote(readable(query))} --project {shlex.quote(name)}"
+    out.print(f"\n{asked}", style="bold", markup=False)
     for hit in answer.hits:
-        at = f"{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}"
-        out.print(f"{at}  #{hit.id}  {readable(hit.title)}", style="green", markup=False)
+        out.print(f"{hit.occurred_at.astimezone():%Y-%m-%d %H:%M}  #{hit.id}", style="green")
         out.print(readable(hit.text), markup=False)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent_memory import running
-from agent_memory.cli.terminal import AsJson, Project, console, readable
+from agent_memory.cli import completing
+from agent_memory.cli.terminal import AsJson, console, readable
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -30,7 +31,15 @@ def register(app: typer.Typer) -> None:
 
 def tail(
     *,
-    project: Project = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            "-p",
+            autocompletion=completing.project,
+            help="Only this project: a folder, a git remote, a name or an id. Default: every one.",
+        ),
+    ] = None,
     last: Annotated[
         int, typer.Option("--last", "-n", min=0, max=200, help="Begin with so many that were recorded last.")
     ] = 10,
@@ -38,15 +47,19 @@ def tail(
 ) -> None:
     """Follow what is recorded, an event a line, until Ctrl-C.
 
-    Of every project, unless one is named. It waits for a service that is down, and goes on where it was. With --json
+    It waits for a service that is down, and goes on where it was. With --json
     each line is one JSON object. Ctrl-C is its only end, so it ends with 0.
     """
+    day = datetime.now().astimezone().date()
     try:
         for event in _followed({"last": last} | ({"project": _named(project)} if project else {})):
             if as_json:
                 typer.echo(json.dumps(event, ensure_ascii=False))
-            else:
-                _print(event, with_project=project is None)
+                continue
+            if (its := datetime.fromisoformat(event["at"]).astimezone().date()) != day:
+                console().print(f"{its:%A, %Y-%m-%d}", style="bold", markup=False)
+                day = its
+            _print(event, with_project=project is None)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 

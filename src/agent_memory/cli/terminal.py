@@ -10,9 +10,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -72,17 +75,37 @@ def project(conn: Connection, argument: str | None) -> int:
     from agent_memory.journal import projects
 
     known = projects.resolve(conn, argument or os.getcwd())
-    if known is None and argument:
-        raise AgentMemoryError(
-            f"No project {argument!r} is known here.",
-            "Name it by its folder's path, its git remote or its id.",
-        )
     if known is None:
-        raise AgentMemoryError(
-            "Nothing was recorded in this folder's project yet.",
-            "Stand in a project that was recorded, or name one with --project.",
+        problem = (
+            f"No project {argument!r} is known here."
+            if argument
+            else "Nothing was recorded in this folder's project yet."
         )
+        raise AgentMemoryError(problem, _one_of(list(projects.called(conn).values())))
     return known
+
+
+def _one_of(names: Sequence[str]) -> str:
+    """What to do where no project is meant: name one of these, or have the first one recorded."""
+    if not names:
+        return (
+            "No project was recorded yet: agent-memory connect claude, then work; or agent-memory backfill."
+        )
+    shown = ", ".join(map(shlex.quote, names[:NAMED])) + (", …" if len(names) > NAMED else "")
+    return f"Name one that is, with --project: {shown}. All of them: agent-memory project list"
+
+
+def session(conn: Connection, name: str) -> str | None:
+    """The id of the session that has it, or whose id alone begins so; None: none does. Raises AgentMemoryError where
+    several begin so."""
+    from agent_memory.recall import context_store
+
+    known = context_store.sessions_named(conn, name)
+    if len(known) > 1:
+        raise AgentMemoryError(
+            f"Several sessions begin with {name!r}: {', '.join(known)}.", "Give more of the id."
+        )
+    return known[0] if known else None
 
 
 def embedder() -> Embedder:
@@ -91,6 +114,9 @@ def embedder() -> Embedder:
     return embed.load(settings.load())
 
 
+NAMED = 4
+"""How many projects are named to one who gave none that is known."""
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}  # no `m`: it would be minutes to one, and months to another
 PIPED_WIDTH = 100_000
 """Columns of a line that nobody sees on a screen: nothing is wrapped or cut."""
 
@@ -124,6 +150,36 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(readable(text))
+
+
+def moment(said: str, *, ahead: bool = False) -> datetime:
+    """A date or a time (of this machine's zone, where it names none), or a span such as `12h`, `90d` or `8w`: so long
+    ago, or so long `ahead`. Raises AgentMemoryError where it is neither."""
+    if span := re.fullmatch(r"(\d{1,4})([hdw])", said):
+        length = int(span[1]) * timedelta(hours=_HOURS[span[2]])
+        return datetime.now(UTC) + (length if ahead else -length)
+    try:
+        at = datetime.fromisoformat(said)
+    except ValueError:
+        raise AgentMemoryError(
+            f"{said!r} is no time.",
+            "Write a date such as 2027-01-31, a time such as '2027-01-31 14:30', or a span such as 12h, 30d or 8w:"
+            f" so long {'from now' if ahead else 'ago'}.",
+        ) from None
+    return at if at.tzinfo else at.astimezone()
+
+
+def agreed(question: str) -> bool:
+    """Whether the user answers with yes. Raises AgentMemoryError where nobody can answer."""
+    try:
+        return typer.confirm(question, default=False, err=True)
+    except typer.Abort:
+        typer.echo(err=True)  # the question's line has no end yet
+        if sys.stdin.isatty():
+            raise KeyboardInterrupt from None
+        raise AgentMemoryError(
+            "Nobody is at the keyboard to agree; nothing was changed.", "Give --yes, once you are sure."
+        ) from None
 
 
 def print_error(problem: str, remedy: str) -> None:

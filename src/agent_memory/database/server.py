@@ -34,27 +34,34 @@ Pool: TypeAlias = ConnectionPool[Connection]
 
 
 def conninfo(settings: Settings, *, adopt: bool = False) -> str:
-    """The connection string of the configured database, or of the embedded one, which is started.
+    """The connection string of the database that is used; the embedded one is started. `adopt`: see `external`.
 
-    A database that only the environment names may be the project's that the user works on, so it is used only where it
-    already holds our tables (docs/decisions/0003). `adopt` says that it may become ours: the user asked for it. Raises
-    what `embedded.ensure_running` raises.
+    Raises what `embedded.ensure_running` raises.
     """
-    external = settings.external_database
-    if external and not adopt:
-        own = load_from_home().external_database
-        if external != own and not _is_ours(external, alone=own is None and placement.find() is None):
-            instead = _where(own) if own else "the embedded one"
-            print(  # noqa: T201 - an MCP server's stdout is its protocol
-                f"agent-memory: the environment's database {_where(external)} is not ours; using {instead}.",
-                file=sys.stderr,
-            )
-            external = own
-    if external:
-        return external
+    if own := external(settings, adopt=adopt):
+        return own
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]  # libpq would mix a project's PGSERVICE or PGSSLMODE into our connections
     return embedded.ensure_running()
+
+
+def external(settings: Settings, *, adopt: bool = False) -> str | None:
+    """The connection string of the user's own database, if that is what is used; None: the embedded one is.
+
+    A database that only the environment names may be the project's that the user works on, so it is used only where it
+    already holds our tables (docs/decisions/0003). `adopt` says that it may become ours: the user asked for it.
+    """
+    named = settings.external_database
+    if named and not adopt:
+        own = load_from_home().external_database
+        if named != own and not _is_ours(named, alone=own is None and placement.find() is None):
+            instead = _where(own) if own else "the embedded one"
+            print(  # noqa: T201 - an MCP server's stdout is its protocol
+                f"agent-memory: the environment's database {_where(named)} is not ours; using {instead}.",
+                file=sys.stderr,
+            )
+            return own
+    return named
 
 
 def is_embedded(conninfo: str) -> bool:

@@ -27,7 +27,7 @@ def _restart(facts: Facts) -> str:  # noqa: ARG001
     from agent_memory.database import embedded
 
     running.stop()
-    if not settings.load().external_database:
+    if server.external(settings.load()) is None:
         embedded.stop()
     return f"restarted the service (process {running.start(adopt=True)})"
 

@@ -17,6 +17,7 @@ import configparser
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,6 +139,15 @@ def resolve(conn: Connection, argument: str) -> int | None:
     if own is not None:
         return store.project_id(conn, number=own)
     return None if argument.isdigit() else store.project_id(conn, name=argument)
+
+
+def called(conn: Connection) -> dict[int, str]:
+    """What a person may call each project: its name, or where several have it, its id. By id, that in which something
+    happened last first."""
+    rows = store.projects(conn)
+    rows.sort(key=lambda row: (row["last_event_at"] is not None, row["last_event_at"]), reverse=True)
+    names = Counter(row["name"] for row in rows)
+    return {row["id"]: row["name"] if names[row["name"]] == 1 else str(row["id"]) for row in rows}
 
 
 def named(conn: Connection, argument: str) -> int | None:

@@ -293,9 +293,20 @@ def injections(
     ).fetchall()
 
 
-def session_named(conn: Connection, name: str) -> str | None:
-    """The session of this id, or the only one whose id begins so."""
+def sessions_named(conn: Connection, name: str) -> list[str]:
+    """The session of this id, or those whose ids begin so: three at most, the latest first."""
     rows = conn.execute(
-        "select id from mem_sessions where id ^@ %(name)s order by id <> %(name)s limit 2", {"name": name}
+        "select id from mem_sessions where id ^@ %(name)s order by id <> %(name)s, last_event_at desc limit 3",
+        {"name": name},
     ).fetchall()
-    return rows[0]["id"] if len(rows) == 1 or (rows and rows[0]["id"] == name) else None
+    ids = [row["id"] for row in rows]
+    return ids[:1] if name in ids else ids
+
+
+def latest_session(conn: Connection, project_id: int) -> str | None:
+    """The session of a project in which something happened last."""
+    row = conn.execute(
+        "select id from mem_sessions where project_id = %s order by last_event_at desc, id desc limit 1",
+        (project_id,),
+    ).fetchone()
+    return row["id"] if row else None

@@ -76,7 +76,8 @@ def create(state: State) -> FastAPI:
 
     def write_down(request: Request, status: int) -> None:
         """One line in the audit log, where its level asks for it."""
-        kind, caller = auth.kind(request), request.state.caller
+        looks_on = request.method in ("GET", "HEAD", "OPTIONS")
+        kind, caller = "read" if looks_on else auth.kind(request), request.state.caller
         if request.url.path == "/api/hook" or not audit.wanted(state.settings, kind, status):
             return  # a hook's question changes nothing
         if "newer" in state.notes:
@@ -152,12 +153,11 @@ def create(state: State) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
-        remedy = (
-            "Begin at the first page."
-            if auth.is_page(request.url.path)
-            else "The routes are listed at /openapi.json."
-        )
-        return problem(request, error.status_code, str(error.detail), remedy)
+        if not auth.is_page(request.url.path):
+            remedy = "The routes are listed at /openapi.json."
+            return problem(request, error.status_code, str(error.detail), remedy)
+        detail = "There is no such page." if error.status_code == 404 else f"{error.detail}."
+        return problem(request, error.status_code, detail, "Begin at the first page.")
 
     @app.exception_handler(psycopg.DataError)
     async def not_storable(request: Request, error: Exception) -> Response:

@@ -61,6 +61,9 @@ HEADERS = {
 NEVER_KEPT = {"Cache-Control": "no-store"}
 """Of every page: what is forgotten is not to lie in the browser's cache."""
 
+TITLES = {404: "Not here", 422: "That does not fit"}
+"""What the page of a refusal is called, where the standard's phrase is a programmer's."""
+
 _templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -106,7 +109,7 @@ def refusal(request: Request, status: int, detail: str, remedy: str) -> HTMLResp
         request,
         "error.html",
         status=status,
-        title=HTTPStatus(status).phrase,
+        title=TITLES.get(status, HTTPStatus(status).phrase),
         detail=detail,
         remedy=remedy,
     )

@@ -35,8 +35,8 @@ def list_told(
     project_id = by.narrowed(conn, project or None)
     known = None
     if session:
-        name = context_store.session_named(conn, session)
-        known = journal.session(conn, name) if name else None
+        named = context_store.sessions_named(conn, session)
+        known = journal.session(conn, named[0]) if len(named) == 1 else None
         if known is None or not by.may_reach(known["project_id"]):
             raise AgentMemoryError(
                 f"No session {session!r} is known here, or several begin so.",
