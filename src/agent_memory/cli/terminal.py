@@ -187,7 +187,8 @@ def print_error(problem: str, remedy: str) -> None:
 
     out = console(stderr=True)
     out.print(Text("error: ", style="bold red").append(readable(problem), style="not bold"))
-    out.print(f"  what to do: {readable(remedy)}", markup=False)
+    label = "  what to do: "
+    out.print(label + readable(remedy).replace("\n", "\n" + " " * len(label)), markup=False)
 
 
 def tell(said: str, value: Any, *, as_json: bool) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from agent_memory import __version__, machine, paths
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import balance, formats, gates, places, store, tokens
+from agent_memory.finetune import balance, extra, formats, gates, places, store, tokens
 from agent_memory.finetune import index as known
 from agent_memory.finetune.formats import Format
 from agent_memory.finetune.gates import PARTS, Gate, Limits
@@ -156,7 +156,7 @@ def _needed() -> None:
     except ImportError as error:
         raise AgentMemoryError(
             f"Making a data set needs packages that are not installed: {error.name}.",
-            "pip install 'agent-memory[finetune]'",
+            extra.install(),
         ) from error
 
 

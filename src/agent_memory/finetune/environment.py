@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import sys
@@ -17,11 +18,13 @@ import psutil
 
 from agent_memory import paths
 from agent_memory.errors import AgentMemoryError
+from agent_memory.finetune import extra
 from agent_memory.finetune.gates import Gate
 from agent_memory.finetune.pipeline import Progress, Tell
 from agent_memory.finetune.run import Outcome, Run
 
-INSTALL = "pip install 'agent-memory[finetune]'"
+_ONLY_ON = re.compile(r"(sys_platform|platform_machine)\s*==\s*['\"](\w+)['\"]")
+"""In a requirement: where alone it is one."""
 _GB = 1 << 30
 _BYTES_A_WEIGHT = {"Q4_K_M": 0.65, "Q5_K_M": 0.75, "Q6_K": 0.85, "Q8_0": 1.1, "F16": 2.0}
 """On the disk, on the careful side: small models keep more of their weights whole."""
@@ -50,8 +53,11 @@ class _Package:
 
 
 def _packages() -> Iterator[_Package]:
-    """What the extra `[finetune]` of this installation wants, and what is there."""
+    """What the extra `[finetune]` of this installation wants on this machine, and what is there."""
+    here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
     for line in importlib.metadata.requires("agent-memory") or ():
+        if any(here[name] != value for name, value in _ONLY_ON.findall(line)):
+            continue
         told = re.match(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)\s*;.*extra\s*==\s*['\"]finetune['\"]", line)
         if told:
             name, least = told.groups()
@@ -80,7 +86,7 @@ def _all_there(packages: list[_Package]) -> Gate:
         wants="the extra [finetune]",
         found=f"missing or too old: {', '.join(missing)}" if missing else f"all there, torch {torch}",
         passed=not missing,
-        remedy=INSTALL,
+        remedy=extra.install(),
     )
 
 

@@ -98,8 +98,9 @@ class StepFailedError(AgentMemoryError):
         remedies = [gate["remedy"] for gate in failed if gate.get("remedy")]
         super().__init__(
             f"{step.title}: a gate failed, and the run {run.name} stops here.\n{told}",
-            " ".join([*remedies, "docs/fine_tune/failures.md says what each gate wants."])
-            + f" All of it: {run.report}",
+            "\n".join(
+                [*remedies, f"docs/fine_tune/failures.md says what each gate wants. All of it: {run.report}"]
+            ),
         )
 
 

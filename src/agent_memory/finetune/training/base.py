@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from agent_memory.errors import AgentMemoryError
+from agent_memory.finetune import extra
 from agent_memory.finetune.config import Training
 from agent_memory.finetune.run import Run
 
@@ -203,7 +204,7 @@ def _from_gguf(file: Path, out: Path) -> Path:
     except ImportError as error:
         raise AgentMemoryError(
             f"Reading a .gguf file needs packages that are not installed: {error}",
-            "pip install 'agent-memory[finetune]'",
+            extra.install(),
         ) from error
     except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
         raise AgentMemoryError(

@@ -31,6 +31,12 @@ def about(step: Step, record: StepRecord | None) -> Group | Text:
     parts: list[Text | Table] = [told]
     if record.error:
         parts.append(Text.assemble((f"{mark} {record.error}", style), f"\n{record.remedy or ''}"))
+    # Above the gates: where these are many, or the terminal is small, they are cut below.
+    parts += [
+        Text.assemble((f"{gate['name']}: ", style), gate["remedy"])
+        for gate in record.gates
+        if not gate["passed"] and gate.get("remedy")
+    ]
     if record.gates:
         parts.append(_gates(record))
     return Group(*parts)
@@ -45,9 +51,8 @@ def _gates(record: StepRecord) -> Table:
         if gate["passed"] and gate["warning"]:
             mark, style = "!", "yellow"
         found = Text(str(gate["found"]))
-        for more in (gate["warning"], None if gate["passed"] else gate.get("remedy")):
-            if more:
-                found.append(f"\n{more}", style)
+        if gate["warning"]:
+            found.append(f"\n{gate['warning']}", style)
         table.add_row(Text(mark, style), Text(str(gate["name"])), Text(str(gate["wants"])), found)
     return table
 
