@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -12,8 +13,12 @@ def main() -> None:
 
         relay.main()
     else:
+        interrupted = signal.getsignal(signal.SIGINT)
+        if interrupted is signal.default_int_handler:  # else whoever started us wants no Ctrl-C to reach us
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # while we load, it ends us without a traceback
         from agent_memory.cli import main as command_line
 
+        signal.signal(signal.SIGINT, interrupted)
         command_line.main()
 
 

@@ -11,8 +11,10 @@ import psycopg_pool
 import pytest
 from starlette.testclient import TestClient
 from tests.e2e.installation import until
+from typer.testing import CliRunner
 
 from agent_memory import paths
+from agent_memory.cli.main import app as command_line
 from agent_memory.database import Connection, server
 from agent_memory.journal import projects
 from agent_memory.journal.fence import strip
@@ -94,6 +96,19 @@ def test_a_lesson_speaks_to_the_model_and_to_the_user_and_is_recorded(
     assert (event["phase"], event["action"], event["tool_name"]) == ("before", "warn", "Bash")
     assert event["project_id"] == lesson.project_id
     assert say(command="git push", tool_use_id="t2") == {}
+
+
+def test_why_tells_which_lessons_spoke_in_a_session(
+    teach: Teach, say: Say, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teach("Use --force-with-lease.")
+    assert say("SessionStart")
+    assert say()
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    lines = CliRunner().invoke(command_line, ["why", "s1"]).stdout.splitlines()
+    assert [line[21:] for line in lines if "lesson 1:" in line] == [
+        "lesson 1: warned at Bash: Use --force-with-lease."
+    ]
 
 
 def test_another_projects_lesson_is_silent_and_a_global_one_is_not(

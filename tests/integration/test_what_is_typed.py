@@ -99,6 +99,8 @@ def test_where_nobody_can_agree_it_is_said_how(conn: Connection, recorded: Path)
     assert "1 user prompt." in said
     assert "1 tool call," in said
     assert conn.execute("select count(*) as n from mem_sessions").fetchone() == {"n": 2}
+    code, said = typed("forget", "--session", "5cb9c", answer="n\n")
+    assert (code, said.splitlines()[-1]) == (1, "Nothing was forgotten.")
     assert typed("forget", "--session", "5cb9c", answer="y\n")[0] == 0
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +82,19 @@ def test_what_a_command_takes_is_named_in_capitals() -> None:
         usage = run(*words.split(), "--help")[1].splitlines()[0]
         named = re.findall(r"[{[](\w+)", usage.replace("[OPTIONS]", ""))
         assert all(name.isupper() for name in named), f"give a metavar in capitals: {usage}"
+
+
+def test_ctrl_c_while_the_command_is_still_being_loaded_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "agent_memory", "status"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_every_section_of_the_help_names_commands_once() -> None:

@@ -73,7 +73,12 @@ def why(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a session was told unasked, when, and why."""
+    """Show what a session was told unasked, when, and why.
+
+    At its start, at its prompts, and by lessons.
+    """
+    from agent_memory.lessons import ledger
+    from agent_memory.lessons import store as lessons
     from agent_memory.recall import context_store
 
     with terminal.database() as conn:
@@ -87,16 +92,20 @@ def why(
                 "agent-memory show ID tells the session that a memory is from.",
             )
         rows = context_store.injections(conn, session_id=known, limit=1000)[::-1]
+        ledger.settle(conn)
+        spoke = lessons.ledger(conn, session_id=known, limit=1000)[::-1]
     if as_json:
-        terminal.print_json({"session_id": known, "items": rows})
+        terminal.print_json({"session_id": known, "items": rows, "lessons": spoke})
         return
     out = console()
     out.print(f"session {readable(known)}", style="bold", markup=False)
-    for row in rows:
-        out.print(_head(row), soft_wrap=True)
-        for item in row["items"]:
-            out.print(f"    {readable(_item(item))}", markup=False, soft_wrap=True)
-    if not rows:
+    told = [(row["occurred_at"], _head(row), [_item(item) for item in row["items"]]) for row in rows]
+    told += [(row["at"], _spoke(row), []) for row in spoke]
+    for _, head, items in sorted(told, key=lambda one: one[0]):
+        out.print(head, soft_wrap=True)
+        for item in items:
+            out.print(f"    {readable(item)}", markup=False, soft_wrap=True)
+    if not told:
         out.print("It was told nothing unasked.")
 
 
@@ -108,10 +117,22 @@ def _head(row: dict[str, Any]) -> Text:
     return line.append(f"{told[row['outcome']]} ({row['reason']}; {row['took_ms']} ms)", style="default")
 
 
+def _spoke(row: dict[str, Any]) -> Text:
+    """A lesson that spoke at a call, a prompt or an end."""
+    from rich.text import Text
+
+    did = {"warn": "warned", "ask": "asked", "deny": "refused"}[row["action"]]
+    where = f" at {row['tool_name']}" if row["tool_name"] else f" ({row['phase']})"
+    line = Text(f"{row['at'].astimezone():%Y-%m-%d %H:%M:%S}  lesson {row['lesson_id']}: ", style="bold")
+    said = f"{did}{where}: {' '.join(row['title'].split())}"
+    came_of_it = "" if row["outcome"] == "unknown" else f" ({row['outcome']})"
+    return line.append(readable(said + came_of_it), style="default")
+
+
 def _item(item: dict[str, Any]) -> str:
     name = f"#{item['observation_id']}" if item["observation_id"] else "turn"
     if item["lesson_id"]:
-        name = f"lesson {item['lesson_id']}"
+        name = str(item["lesson_id"])  # its part is `lesson`
     words = [item["part"], name, str(item["occurred_at"] or "")[:10], " ".join((item["title"] or "").split())]
     if item["score"] is not None:
         words.append(f"(certainty {item['score']:.2f})")

@@ -95,8 +95,8 @@ def retract(
     from agent_memory.finetune import run as known
 
     run = known.find(name)
-    if delete_files and not yes and not terminal.agreed(f"Delete what {run.name} made for good?"):
-        raise AgentMemoryError("Nothing was retracted.", "Answer y, or give --yes.")
+    if delete_files and not yes:
+        terminal.agree(f"Delete what {run.name} made for good?", "Nothing was retracted.")
     done = retraction.retract(run, because, delete_files=delete_files)
     with terminal.database() as conn:
         terminal.audit(conn, "finetune retract", kind="admin", target=f"{run.name}: {because}")

@@ -83,8 +83,8 @@ def forget(
                 _print_plan(plan)
         if dry_run:
             return
-        if not yes and not terminal.agreed("Forget this for good?"):
-            raise AgentMemoryError("Nothing was forgotten.", "Answer y, or give --yes.")
+        if not yes:
+            terminal.agree("Forget this for good?", "Nothing was forgotten.")
         receipt = forgetting.forget(conn, wanted, by="cli")
         terminal.audit(
             conn,

@@ -135,8 +135,7 @@ def run(
             _print_plan(due)
             if not due:
                 return
-            if not terminal.agreed("Let it go?"):
-                raise AgentMemoryError("Nothing was let go.", "Answer y, or give --yes.")
+            terminal.agree("Let it go?", "Nothing was let go.")
         done = retention.run(conn, config)
         terminal.audit(conn, "retention run", kind="admin")
     if as_json:

@@ -169,10 +169,13 @@ def moment(said: str, *, ahead: bool = False) -> datetime:
     return at if at.tzinfo else at.astimezone()
 
 
-def agreed(question: str) -> bool:
-    """Whether the user answers with yes. Raises AgentMemoryError where nobody can answer."""
+def agree(question: str, otherwise: str) -> None:
+    """Go on where the user answers with yes; else say `otherwise` and end. Raises AgentMemoryError where nobody can
+    answer."""
     try:
-        return typer.confirm(question, default=False, err=True)
+        if not typer.confirm(question, default=False, err=True):
+            typer.echo(otherwise, err=True)
+            raise typer.Exit(1)
     except typer.Abort:
         typer.echo(err=True)  # the question's line has no end yet
         if sys.stdin.isatty():

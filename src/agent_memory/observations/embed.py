@@ -85,6 +85,7 @@ class LocalModel:
     dimensions = LOCAL_DIMENSIONS
 
     def __init__(self) -> None:
+        import numpy  # noqa: F401 - onnxruntime's own import of it makes an ImportError of Ctrl-C
         import onnxruntime
         from tokenizers import Tokenizer
 
