@@ -22,10 +22,12 @@ from agent_memory.capture.backfill import backfill, find
 from agent_memory.cli.main import app
 from agent_memory.database import Connection, server
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import balance, dataset, gates
+from agent_memory.finetune import balance, dataset, gates, measure
 from agent_memory.finetune.dataset import GateFailedError, Published, Wanted
 from agent_memory.finetune.gates import Limits
 from agent_memory.finetune.places import Places
+from agent_memory.finetune.rows import calls_of
+from agent_memory.finetune.training import questions
 from agent_memory.forgetting import forget as forgetting
 from agent_memory.journal import projects
 from agent_memory.journal.event import AssistantMessage, Body, Prompt, ToolCall
@@ -228,11 +230,43 @@ def test_a_tokenizer_counts_where_one_is_named(several: Connection, tmp_path: Pa
     made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
     made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     made.save(str(file))
-    published = make_set(several, tmp_path / "set", tokenizer=file)
+    published = make_set(several, tmp_path / "set", measure=measure.by_file(file, "trl"))
     assert published.manifest["tokenizer"].startswith("tokenizer.json")
     (tmp_path / "bad.json").write_text("{}", encoding="utf-8")
     with pytest.raises(AgentMemoryError, match="is no tokenizer"):
-        make_set(several, tmp_path / "next", tokenizer=tmp_path / "bad.json")
+        measure.by_file(tmp_path / "bad.json", "trl")
+
+
+def offered(row: dict[str, Any]) -> set[str]:
+    return {tool["function"]["name"] for tool in json.loads(row["tools"])}
+
+
+def test_a_row_offers_what_its_session_had_and_a_question_of_it_is_a_choice(
+    several: Connection, tmp_path: Path
+) -> None:
+    later = [Prompt(text="And now the tests"), *work("tests", steps=16, tools=["Bash", "Grep"])[1:]]
+    tell(several, "long", [*work("first", steps=16, tools=["Read", "Edit"]), *later])
+    rows = [row for row in of(make_set(several, tmp_path / "set", tokens=1_536)) if "long" in row["id"]]
+    assert len(rows) > 2
+    for row in rows:
+        assert {call["name"] for call in calls_of(row["messages"])} < offered(row)
+        assert offered(row) == {"Read", "Edit", "Bash", "Grep"}
+    for question in questions.choose(rows, 20):
+        assert len(question.tools) == 4
+
+
+def test_of_many_tools_those_are_offered_that_there_is_room_for_and_all_that_are_called(
+    several: Connection, tmp_path: Path
+) -> None:
+    many = [f"mcp__server__tool_{number:02}" for number in range(40)]
+    tell(several, "many", [*work("few", steps=12, tools=["Read", "Edit"]), *work("x", steps=40, tools=many)])
+    rows = [row for row in of(make_set(several, tmp_path / "set", tokens=2_048)) if "many" in row["id"]]
+    assert len(rows) > 1
+    for row in rows:
+        assert {call["name"] for call in calls_of(row["messages"])} <= offered(row)
+        assert {"Read", "Edit"} <= offered(row)  # the most called ones
+        assert 2 < len(offered(row)) < len(many)
+        assert measure.estimated("trl").whole(row["messages"], json.loads(row["tools"])) <= 2_048
 
 
 def test_the_draft_of_a_killed_run_is_removed_by_the_next(several: Connection, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import tiny_model
 from tests.recorded_work import six_projects
 from typer.testing import CliRunner
 
@@ -20,9 +21,12 @@ from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import data_step, dataset, pipeline, register, report, retraction, store
 from agent_memory.finetune import run as runs
-from agent_memory.finetune.config import Base, Data, Lora, TrainConfig
+from agent_memory.finetune.config import Base, Data, Lora, TrainConfig, Training
 from agent_memory.finetune.gates import PARTS, Gate
+from agent_memory.finetune.index import VALIDATION
 from agent_memory.finetune.run import Run, StepRecord
+from agent_memory.finetune.training import base, source
+from agent_memory.finetune.training.encode import Counts, Encoder, fitted
 from agent_memory.forgetting import forget as forgetting
 from agent_memory.health import rules
 from agent_memory.health.facts import Facts
@@ -250,6 +254,27 @@ def test_a_published_data_set_is_taken_only_as_it_passed_its_gates(
         "format",
         "fits the context",
     ]
+
+
+def test_rows_are_as_long_as_the_training_reads_them_with_their_tools(
+    recorded: Connection, tmp_path: Path
+) -> None:
+    model = tiny_model.make_model(tmp_path / "tiny", tiny_model.texts(tiny_model.rows(64)))
+    run = runs.begin(
+        TrainConfig(name="tiny", base=Base(model=str(model)), training=Training(context=1_024, device="cpu"))
+    )
+    outcome = data_step.make(run, lambda _: None)
+    assert outcome.passed, failed(outcome)
+    counts = Counts()
+    encoder = Encoder(base.tokenizer(run, model), ())
+    for row in source.rows(run.data):
+        assert fitted(encoder.encode(row), run.config.training.context, counts) is not None
+    assert (counts.cut, counts.left_out) == (0, 0)
+    assert counts.longest > 800  # there are rows at the context's edge
+    read = outcome.numbers["tokens"]
+    for row in source.rows(run.data, VALIDATION):
+        fitted(encoder.encode(row), run.config.training.context, counts)
+    assert counts.tokens == read
 
 
 def failed(outcome: Any) -> list[str]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agent_memory.finetune import measure
 from agent_memory.finetune.index import label
 from agent_memory.finetune.pairs import pairs
 from agent_memory.finetune.places import Places
 from agent_memory.finetune.rows import Row, has_loop, rows, shortened, without
 from agent_memory.finetune.schemas import Tools
-from agent_memory.finetune.tokens import estimate
-from agent_memory.finetune.trajectory import Called, Session, trajectories
+from agent_memory.finetune.trajectory import Called, Session, had, read, trajectories
 from agent_memory.journal import fence
 from agent_memory.observations.turns import Message, Prompt
 
+MEASURE = measure.estimated("trl")
 BEGAN = datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 
@@ -75,9 +78,8 @@ class Told:
         )
         return self
 
-    def rows(self, budget: int = 4_096, *, success_only: bool = False) -> list[Row]:
-        self.dropped: Counter[str] = Counter()
-        session = Session(
+    def session(self) -> Session:
+        return Session(
             id="s",
             project_id=1,
             agent="claude",
@@ -86,13 +88,17 @@ class Told:
             messages=self.messages,
             calls=self.calls,
         )
+
+    def rows(self, budget: int = 4_096, *, success_only: bool = False) -> list[Row]:
+        self.dropped: Counter[str] = Counter()
         return [
             row
-            for trajectory in trajectories(session, self.dropped)
+            for trajectory in trajectories(self.session(), self.dropped)
             for row in rows(
                 trajectory,
                 budget=budget,
-                count=estimate,
+                size=MEASURE.size,
+                head=lambda _: MEASURE.head("You are a coding agent.", []),
                 dropped=self.dropped,
                 success_only=success_only,
             )
@@ -173,6 +179,21 @@ def test_a_subagent_is_a_trajectory_of_its_own() -> None:
     main, helper = told.said("It is 3377.").rows()
     assert roles(main) == ["system", "user", "assistant", "assistant"]
     assert (helper.id, roles(helper)) == ("s/a1/0", ["system", "user", "assistant", "tool", "assistant"])
+
+
+def test_an_agent_has_all_tools_of_its_session_and_a_subagent_those_of_subagents() -> None:
+    told = Told().asked("Do it").ran("a", tool="Edit").ran("b", tool="Edit").ran("c", tool="Task")
+    for agent, tools in (("h1", ("Grep", "Read")), ("h2", ("Read",))):
+        told.asked("Find it", "subagent", agent=agent)
+        for tool in tools:
+            told.ran(f"{agent}.py", tool=tool, agent=agent)
+    mine = list(trajectories(told.session(), Counter()))
+    assert {one.subagent: had(one, mine) for one in mine} == {
+        None: ["Edit", "Read", "Grep", "Task"],
+        "h1": ["Read", "Grep"],
+        "h2": ["Read", "Grep"],
+    }
+    assert [read(json.loads(json.dumps(asdict(one)))) for one in mine] == mine
 
 
 def test_a_compaction_begins_a_row_with_its_summary() -> None:

@@ -62,7 +62,8 @@ def dataset(
     tokenizer: Annotated[
         Path | None,
         typer.Option(
-            help="The tokenizer.json of the model to be trained. Default: an estimate by characters."
+            help="The folder of the model to be trained, or its tokenizer.json: counts tokens, in the chat template"
+            " that lies beside it. Default: an estimate by characters."
         ),
     ] = None,
     as_json: terminal.AsJson = False,
@@ -72,6 +73,7 @@ def dataset(
     JSONL and Parquet, with a manifest. It is published only if it passes every gate.
     """
     from agent_memory.finetune import dataset as making
+    from agent_memory.finetune import measure
 
     with terminal.database() as conn:
         wanted = making.Wanted(
@@ -81,7 +83,7 @@ def dataset(
             success_only=success_only,
             form=form.value,
             tokens=tokens,
-            tokenizer=tokenizer,
+            measure=measure.by_file(tokenizer, form.value) if tokenizer else None,
         )
         published = making.make(conn, wanted, out, settings.load())
         terminal.audit(

@@ -11,10 +11,11 @@ from typing import Any
 from agent_memory import settings
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import dataset, register, store
+from agent_memory.finetune import dataset, measure, register, store
 from agent_memory.finetune.dataset import GateFailedError, Wanted
 from agent_memory.finetune.formats import Format
 from agent_memory.finetune.gates import Gate
+from agent_memory.finetune.measure import Measure
 from agent_memory.finetune.pipeline import Progress, Tell
 from agent_memory.finetune.run import Outcome, Run
 from agent_memory.journal import projects
@@ -53,7 +54,7 @@ def _made(conn: Connection, run: Run, tell: Tell) -> Outcome:
                 success_only=wanted.success_only,
                 form=FORM,
                 tokens=run.config.training.context,
-                tokenizer=_tokenizer(run),
+                measure=_measure(run),
             ),
             run.data,
             settings.load(),
@@ -63,12 +64,17 @@ def _made(conn: Connection, run: Run, tell: Tell) -> Outcome:
     return _found(published.manifest)
 
 
-def _tokenizer(run: Run) -> Path | None:
-    """The file that counts tokens as the model will; None: the base has none of its own, and they are estimated."""
-    from agent_memory.finetune.training import base  # heavy, and not needed for a set that is there
+def _measure(run: Run) -> Measure:
+    """Rows as long as they will be in training: by the base's tokenizer, in the template that it is trained with."""
+    # heavy, and not needed for a set that is there
+    from agent_memory.finetune.training import base
+    from agent_memory.finetune.training.encode import Encoder
 
-    file = base.folder(run) / "tokenizer.json"
-    return file if file.is_file() else None
+    folder = base.folder(run)
+    tokenizer = base.tokenizer(run, folder)
+    return measure.by_template(
+        tokenizer, f"{folder.name}'s tokenizer, as trained", Encoder(tokenizer, ()).twin
+    )
 
 
 def _taken(conn: Connection, run: Run) -> Outcome:

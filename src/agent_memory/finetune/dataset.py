@@ -1,7 +1,9 @@
-"""The data set: sessions to rows, rows to a draft, the draft through the gates, and only then to its place.
+"""The data set: sessions to trajectories, these to rows, rows to a draft, the draft through the gates, and only then to
+its place.
 
 Each pass reads a file from its beginning to its end and writes the next one, so memory does not grow with the journal:
-a session, a row, and what is known of the tools is all that is held at once.
+a session, a row, and what is known of the tools is all that is held at once. Rows are cut when all tools are known,
+since their schemas take room in a row.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,26 +24,25 @@ from typing import Any
 from agent_memory import __version__, machine, paths
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import balance, extra, formats, gates, places, store, tokens
+from agent_memory.finetune import balance, extra, formats, gates, measure, places, store
 from agent_memory.finetune import index as known
 from agent_memory.finetune.formats import Format
 from agent_memory.finetune.gates import PARTS, Gate, Limits
+from agent_memory.finetune.measure import Measure
 from agent_memory.finetune.pairs import pairs
 from agent_memory.finetune.places import Places
 from agent_memory.finetune.rows import (
     RESULT_CHARS,
-    Count,
     Row,
-    calls_of,
     has_loop,
+    names_of,
     row_of,
     rows,
     shortened,
-    size,
     without,
 )
 from agent_memory.finetune.schemas import Tools
-from agent_memory.finetune.trajectory import Call, changed, trajectories
+from agent_memory.finetune.trajectory import Call, Trajectory, changed, had, read, trajectories
 from agent_memory.journal import tombstones
 from agent_memory.journal.redaction import redact, redact_value
 from agent_memory.settings import Settings
@@ -49,6 +50,10 @@ from agent_memory.settings import Settings
 MANIFEST = "MANIFEST.json"
 _TOKENS = (256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
 _ANSWERS = (1, 2, 4, 8, 16, 32, 64)
+OFFERED_SHARE = 0.25
+"""Of a row's budget, for tools that are offered. One that a row calls is in it whatever it takes."""
+_SETS = 4_096
+"""Of so many sets of tools it is remembered how long they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,8 @@ class Wanted:
     """Only turns that ended well: see `trajectory.Turn`."""
     form: Format = "trl"
     tokens: int = 4_096
-    tokenizer: Path | None = None
+    measure: Measure | None = None
+    """What counts them; None: an estimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +81,7 @@ class Published:
 @dataclass(slots=True)
 class _Draft:
     folder: Path
-    count: Count
+    measure: Measure
     budget: int
     places: Places
     tools: Tools = field(default_factory=Tools)
@@ -85,6 +91,8 @@ class _Draft:
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
     """The lowest and the highest id that was read of each table."""
     validators: dict[tuple[str, str], Any] = field(default_factory=dict)
+    sets: OrderedDict[tuple[str, frozenset[str]], int] = field(default_factory=OrderedDict)
+    """Agent and tools → how many tokens they take where they are offered."""
 
 
 class GateFailedError(AgentMemoryError):
@@ -116,7 +124,7 @@ def make(conn: Connection, wanted: Wanted, out: Path, settings: Settings) -> Pub
     out = out.expanduser().absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AgentMemoryError(f"{out} is not empty.", "Name a new folder: a data set is never written over.")
-    count, counted_by = tokens.counter(wanted.tokenizer)
+    measured_by = wanted.measure or measure.estimated(wanted.form)
     began = time.monotonic()
     try:
         paths.make_private(out.parent)
@@ -132,12 +140,12 @@ def make(conn: Connection, wanted: Wanted, out: Path, settings: Settings) -> Pub
         store.snapshot(conn)
         honoured = store.tombstones(conn)
         names = {name for path in store.folders(conn) if (name := places.owner(path))} | {places.own_name()}
-        draft = _Draft(folder, count, wanted.tokens, Places(names))
+        draft = _Draft(folder, measured_by, wanted.tokens, Places(names))
         _read(conn, wanted, draft)
         conn.commit()
         manifest, warnings, sessions = _audited(draft, wanted, settings)
         manifest |= {
-            "tokenizer": counted_by,
+            "tokenizer": measured_by.told,
             "wanted": _told(wanted),
             "source": {**draft.source, "ids": {table: list(ids) for table, ids in draft.ranges.items()}},
             "tombstones": honoured,
@@ -161,7 +169,7 @@ def _needed() -> None:
 
 
 def _read(conn: Connection, wanted: Wanted, draft: _Draft) -> None:
-    """Sessions into `rows.raw`, without secrets and places; the tools learned on the way."""
+    """Sessions into `trajectories.raw`, without secrets and places; the tools learned on the way."""
     place = draft.places
 
     def text(one: str) -> str:
@@ -176,7 +184,7 @@ def _read(conn: Connection, wanted: Wanted, draft: _Draft) -> None:
         short = shortened(whole, RESULT_CHARS, more=call.left_out)
         return short if short == whole else text(short)  # a cut may leave what looks like a secret
 
-    with (draft.folder / "rows.raw").open("w", encoding="utf-8") as raw:
+    with (draft.folder / "trajectories.raw").open("w", encoding="utf-8") as raw:
         for session in store.sessions(
             conn, project_id=wanted.project_id, agent=wanted.agent, since=wanted.since
         ):
@@ -190,20 +198,16 @@ def _read(conn: Connection, wanted: Wanted, draft: _Draft) -> None:
             draft.source["prompts"] += len(session.prompts)
             draft.source["assistant messages"] += len(session.messages)
             draft.source["tool calls"] += len(session.calls)
-            for trajectory in trajectories(session, draft.dropped):
-                trajectory = changed(trajectory, text=text, arguments=arguments, result=result)
-                for call in (c for turn in trajectory.turns for step in turn.steps for c in step.calls):
+            mine = [
+                changed(trajectory, text=text, arguments=arguments, result=result)
+                for trajectory in trajectories(session, draft.dropped)
+            ]
+            for trajectory in mine:
+                for call in trajectory.calls():
                     draft.tools.see(
                         session.agent, call.tool, call.arguments, refused=call.result if call.failed else ""
                     )
-                for row in rows(
-                    trajectory,
-                    budget=draft.budget,
-                    count=draft.count,
-                    dropped=draft.dropped,
-                    success_only=wanted.success_only,
-                ):
-                    raw.write(_line(_as_dict(row)))
+                raw.write(_line({"had": had(trajectory, mine), "trajectory": asdict(trajectory)}))
 
 
 def _audited(
@@ -218,7 +222,7 @@ def _audited(
         tokens=wanted.tokens,
     )
     index = known.open_index(draft.folder / "index.sqlite")
-    _check_rows(draft, index)
+    _cut(draft, index, success_only=wanted.success_only)
     known.drop_copies(index)
     split_by, warnings = balance.split(index)
     unreached = balance.balance(index, project_share=limits.project_share, tool_share=limits.tool_share)
@@ -248,36 +252,109 @@ def _audited(
     return manifest, warnings, sessions
 
 
-def _check_rows(draft: _Draft, index: sqlite3.Connection) -> None:
-    """`rows.raw` into `rows.checked`, now that all tools are known: without invalid calls, with pairs and tools."""
-    source, target = draft.folder / "rows.raw", draft.folder / "rows.checked"
+def _cut(draft: _Draft, index: sqlite3.Connection, *, success_only: bool) -> None:
+    """`trajectories.raw` into `rows.checked`, now that all tools are known: rows without invalid calls, with pairs and
+    tools."""
+    source, target = draft.folder / "trajectories.raw", draft.folder / "rows.checked"
     with target.open("w", encoding="utf-8") as out:
-        for row in _lines(source):
-            invalid = {
-                call["id"]
-                for message in row["messages"]
-                for call in message.get("tool_calls", ())
-                if not _is_valid(draft, row["agent"], call["function"])
-            }
-            found = list(pairs(row["messages"], set(row["failed"]), invalid))
-            row["failed"] = [id_ for id_ in row["failed"] if id_ not in invalid]
-            if invalid:
-                draft.dropped["call that does not fit its tool"] += len(invalid)
-                row["messages"] = without(row["messages"], invalid)
-                row["tokens"] = sum(size(m, draft.count) for m in row["messages"])
-                said = [m for m in row["messages"] if m["role"] == "assistant"]
-                row["label_tokens"] = sum(size(m, draft.count) for m in said)
-            if not row["label_tokens"]:
-                continue
-            if has_loop(row["messages"]):
-                draft.dropped["row with a loop"] += 1
-                continue
-            row["tools"] = _tools(draft, row["agent"], row["messages"])
-            for pair in found:
-                pair["tools"] = _tools(draft, row["agent"], [*row["messages"], *pair["rejected"]])
-            known.add(index, row_of(row))
-            out.write(_line({**row, "pairs": [pair for pair in found if not has_loop(pair["prompt"])]}))
+        for line in _lines(source):
+            for row in _rows(draft, read(line["trajectory"]), line["had"], success_only=success_only):
+                known.add(index, row_of(row))
+                out.write(_line(row))
     source.unlink()
+
+
+def _rows(
+    draft: _Draft, trajectory: Trajectory, names: Sequence[str], *, success_only: bool
+) -> Iterator[dict[str, Any]]:
+    """A trajectory's rows as lines of a draft's file. `names`: of the tools that it had."""
+    offered = _offered(draft, trajectory.agent, names)
+    bare = draft.measure.head(trajectory.system, [])
+
+    def head(called: frozenset[str]) -> int:
+        return bare + _length(draft, trajectory.agent, offered | called)
+
+    for row in rows(
+        trajectory,
+        budget=draft.budget,
+        size=draft.measure.size,
+        head=head,
+        dropped=draft.dropped,
+        success_only=success_only,
+    ):
+        if (checked := _checked(draft, row, offered)) is not None:
+            yield checked
+
+
+def _offered(draft: _Draft, agent: str, names: Iterable[str]) -> frozenset[str]:
+    """Of these tools the first ones, the most called, that there is room for."""
+    chosen: frozenset[str] = frozenset()
+    for name in names:
+        more = chosen | {name}
+        if _length(draft, agent, more) <= draft.budget * OFFERED_SHARE:
+            chosen = more
+    return chosen
+
+
+def _length(draft: _Draft, agent: str, names: frozenset[str]) -> int:
+    """How many tokens the tools take."""
+    key = (agent, names)
+    if key not in draft.sets:
+        tools = _tools(draft, agent, names)
+        draft.sets[key] = draft.measure.head(".", tools) - draft.measure.head(".", [])
+        if len(draft.sets) > _SETS:
+            draft.sets.popitem(last=False)
+    return draft.sets[key]
+
+
+def _checked(draft: _Draft, row: Row, offered: frozenset[str]) -> dict[str, Any] | None:
+    """The row as a line of a draft's file, or None where nothing is left of it."""
+    messages, invalid = row.messages, _invalid(draft, row)
+    found = list(pairs(messages, set(row.failed), invalid))
+    if invalid:
+        draft.dropped["call that does not fit its tool"] += len(invalid)
+        messages = without(messages, invalid)
+    tools = _tools(draft, row.agent, offered | names_of(messages))
+    while (tokens := draft.measure.whole(messages, tools)) > draft.budget:
+        # The parts were measured rather too long, so it is a rare template that gets here.
+        draft.dropped["answer beyond the budget"] += 1
+        messages = messages[:-1]
+        while messages and messages[-1]["role"] != "assistant":
+            messages = messages[:-1]
+        if not messages:
+            return None
+    label = sum(draft.measure.size(m) for m in messages if m["role"] == "assistant")
+    if not label:
+        return None
+    if has_loop(messages):
+        draft.dropped["row with a loop"] += 1
+        return None
+    told = {message.get("tool_call_id") for message in messages}
+    for pair in found:
+        names = offered | names_of([*messages, *pair["prompt"], *pair["rejected"]])
+        pair["tools"] = json.dumps(_tools(draft, row.agent, names), ensure_ascii=False)
+    return {
+        "id": row.id,
+        "session": row.session_id,
+        "project": row.project_id,
+        "agent": row.agent,
+        "messages": messages,
+        "tokens": tokens,
+        "label_tokens": label,
+        "failed": [id_ for id_ in row.failed if id_ in told],
+        "tools": json.dumps(tools, ensure_ascii=False),
+        "pairs": [pair for pair in found if not has_loop(pair["prompt"])],
+    }
+
+
+def _invalid(draft: _Draft, row: Row) -> set[str]:
+    """The ids of the row's calls that do not fit their tools."""
+    return {
+        call["id"]
+        for message in row.messages
+        for call in message.get("tool_calls", ())
+        if not _is_valid(draft, row.agent, call["function"])
+    }
 
 
 def _is_valid(draft: _Draft, agent: str, call: Mapping[str, Any]) -> bool:
@@ -288,9 +365,8 @@ def _is_valid(draft: _Draft, agent: str, call: Mapping[str, Any]) -> bool:
     return bool(draft.validators[key].is_valid(call["arguments"]))
 
 
-def _tools(draft: _Draft, agent: str, messages: list[dict[str, Any]]) -> str:
-    names = sorted({call["name"] for call in calls_of(messages)})
-    return json.dumps([draft.tools.of(agent, name) for name in names], ensure_ascii=False)
+def _tools(draft: _Draft, agent: str, names: Iterable[str]) -> list[dict[str, Any]]:
+    return [draft.tools.of(agent, name) for name in sorted(names)]
 
 
 def _write(draft: _Draft, index: sqlite3.Connection) -> None:
@@ -456,19 +532,6 @@ def _told(wanted: Wanted) -> dict[str, Any]:
         "since": wanted.since.isoformat() if wanted.since else None,
         "success_only": wanted.success_only,
         "tokens": wanted.tokens,
-    }
-
-
-def _as_dict(row: Row) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "session": row.session_id,
-        "project": row.project_id,
-        "agent": row.agent,
-        "messages": row.messages,
-        "tokens": row.tokens,
-        "label_tokens": row.label_tokens,
-        "failed": row.failed,
     }
 
 

@@ -51,12 +51,12 @@ def trl(row: Row) -> dict[str, Any]:
 
 def qwen25(row: Row) -> dict[str, Any]:
     """The text that Qwen 2.5's chat template makes."""
-    return {"id": row["id"], "text": _qwen(row, thinks=False)}
+    return {"id": row["id"], "text": qwen(row["messages"], json.loads(row["tools"]), thinks=False)}
 
 
 def qwen3(row: Row) -> dict[str, Any]:
     """The text that Qwen 3's chat template makes, without thoughts: the journal has none."""
-    return {"id": row["id"], "text": _qwen(row, thinks=True)}
+    return {"id": row["id"], "text": qwen(row["messages"], json.loads(row["tools"]), thinks=True)}
 
 
 def hermes(row: Row) -> dict[str, Any]:
@@ -103,9 +103,9 @@ def sharegpt(row: Row) -> dict[str, Any]:
     return {"id": row["id"], "conversations": turns, "system": system, "tools": _dumped(tools)}
 
 
-def _qwen(row: Row, *, thinks: bool) -> str:
-    messages = _with_system(row["messages"])
-    tools = json.loads(row["tools"])
+def qwen(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
+    """The text that Qwen's chat template makes. `thinks`: version 3's."""
+    messages = _with_system(messages)
     system = messages[0]["content"]
     if tools:
         told = _QWEN_TOOLS.format(tools="\n".join(map(_dumped, tools)))

@@ -13,15 +13,16 @@ from agent_memory.finetune.trajectory import LOOP, Step, Trajectory, Turn
 RESULT_CHARS = 2_000
 """A tool's result is shown up to so many characters: its beginning and its end, with a mark between."""
 STEPS_LEFT_OUT = "[{n} earlier steps of this turn are not shown]"
-_FAILED = "failed"
+_FAILED, _TOKENS = "failed", "tokens"
+_CALL = "call_0"  # before calls are numbered
 _END_OF_MARK = STEPS_LEFT_OUT.partition("}")[2]
-MESSAGE_TOKENS = 4
-"""What a chat template puts around a message, about."""
 
 Message = dict[str, Any]
 """As TRL and the OpenAI API have it: role, content, and where there are calls, tool_calls."""
-Count = Callable[[str], int]
-"""How many tokens a text has."""
+Size = Callable[[Message], int]
+"""How many tokens a message adds to a row."""
+Head = Callable[[frozenset[str]], int]
+"""How many tokens stand before the first question, the tools among them, in a row that calls these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +52,22 @@ def row_of(line: Mapping[str, Any]) -> Row:
     )
 
 
-@dataclass(slots=True)
-class _Open:
-    messages: list[Message] = field(default_factory=list)
-    tokens: int = 0
-    calls: int = 0
-
-
 def rows(
-    trajectory: Trajectory, *, budget: int, count: Count, dropped: Counter[str], success_only: bool = False
+    trajectory: Trajectory,
+    *,
+    budget: int,
+    size: Size,
+    head: Head,
+    dropped: Counter[str],
+    success_only: bool = False,
 ) -> Iterator[Row]:
     """The trajectory in rows of at most `budget` tokens, cut between turns where that is possible. A turn that is
     longer by itself is cut between its steps: each part has the question again, and says that steps are missing."""
     number = 0
-    for messages in _parts(trajectory, budget, count, dropped, success_only=success_only):
+    for messages in _parts(trajectory, budget, size, head, dropped, success_only=success_only):
         while messages and messages[-1]["role"] != "assistant":
             messages.pop()  # nothing is learned from what no answer follows
-        label = sum(size(m, count) for m in messages if m["role"] == "assistant")
+        label = sum(m[_TOKENS] for m in messages if m["role"] == "assistant")
         if not label:
             continue
         if any(m["content"].endswith(_END_OF_MARK) for m in messages) and not any(calls_of(messages)):
@@ -80,65 +80,76 @@ def rows(
             session_id=trajectory.session_id,
             project_id=trajectory.project_id,
             agent=trajectory.agent,
-            messages=[{key: one for key, one in m.items() if key != _FAILED} for m in messages],
+            messages=[
+                {key: one for key, one in m.items() if key not in (_FAILED, _TOKENS)} for m in messages
+            ],
             failed=[m["tool_call_id"] for m in messages if m.get(_FAILED)],
-            tokens=sum(size(m, count) for m in messages),
+            tokens=_needed(messages, head),
             label_tokens=label,
         )
         number += 1
 
 
+def _needed(messages: Sequence[Message], head: Head) -> int:
+    said: int = sum(m[_TOKENS] for m in messages)
+    return head(names_of(messages)) + said
+
+
 def _parts(
-    trajectory: Trajectory, budget: int, count: Count, dropped: Counter[str], *, success_only: bool
+    trajectory: Trajectory,
+    budget: int,
+    size: Size,
+    head: Head,
+    dropped: Counter[str],
+    *,
+    success_only: bool,
 ) -> Iterator[list[Message]]:
-    system = {"role": "system", "content": trajectory.system}
-    empty = size(system, count)
-    row = _Open([system], empty)
+    system = {"role": "system", "content": trajectory.system, _TOKENS: 0}  # `head` has them
+    row = [system]
     for turn in trajectory.turns:
         if success_only and not turn.ended_well:
             dropped["turn that did not end well"] += 1
-            if len(row.messages) > 1:  # what follows builds on what is missing here
-                yield row.messages
-                row = _Open([system], empty)
+            if len(row) > 1:  # what follows builds on what is missing here
+                yield row
+                row = [system]
             continue
-        for part, whole in _turn_parts(turn, budget - empty, count, dropped):
-            needed = sum(size(m, count) for m in part)
-            if len(row.messages) > 1 and (turn.afresh or not whole or row.tokens + needed > budget):
-                yield row.messages
-                row = _Open([system], empty)
-            row.messages += _numbered(part, row.calls)
-            row.tokens += needed
-            row.calls += sum(m["role"] == "tool" for m in part)
-    if len(row.messages) > 1:
-        yield row.messages
+        for part, whole in _turn_parts(turn, budget, size, head, dropped):
+            if len(row) > 1 and (turn.afresh or not whole or _needed([*row, *part], head) > budget):
+                yield row
+                row = [system]
+            row += _numbered(part, sum(m["role"] == "tool" for m in row))
+    if len(row) > 1:
+        yield row
 
 
 def _turn_parts(
-    turn: Turn, room: int, count: Count, dropped: Counter[str]
+    turn: Turn, budget: int, size: Size, head: Head, dropped: Counter[str]
 ) -> Iterator[tuple[list[Message], bool]]:
     """The turn's messages, in several parts where it does not fit, and whether this is all of it."""
-    asked = {"role": "user", "content": turn.asked}
-    if size(asked, count) > room * 3 // 4:
+
+    def sized(message: Message) -> Message:
+        return {**message, _TOKENS: size(message)}
+
+    def again(left_out: int) -> Message:
+        mark = STEPS_LEFT_OUT.format(n=left_out)
+        return sized({"role": "user", "content": f"{turn.asked}\n\n{mark}"})
+
+    part, cut = [sized({"role": "user", "content": turn.asked})], False
+    if part[0][_TOKENS] > (budget - head(frozenset())) * 3 // 4:
         dropped["turn with too long a question"] += 1
         return
-    part, used, cut = [asked], size(asked, count), False
     for number, step in enumerate(turn.steps):
-        messages = _messages(step)
-        needed = sum(size(m, count) for m in messages)
-        if used + needed > room:
+        messages = [sized(message) for message in _messages(step)]
+        if _needed([*part, *messages], head) > budget:
             if len(part) > 1:
                 yield part, False
             cut = True
-            mark = STEPS_LEFT_OUT.format(n=number)
-            again = {"role": "user", "content": f"{turn.asked}\n\n{mark}"}
-            part, used = [again], size(again, count)
-            if used + needed > room:
+            part = [again(number)]
+            if _needed([*part, *messages], head) > budget:
                 dropped["step longer than the budget"] += 1
-                mark = STEPS_LEFT_OUT.format(n=number + 1)
-                part = [{"role": "user", "content": f"{turn.asked}\n\n{mark}"}]
+                part = [again(number + 1)]
                 continue
         part += messages
-        used += needed
     if len(part) > 1:
         yield part, not cut
 
@@ -147,11 +158,17 @@ def _messages(step: Step) -> list[Message]:
     said: Message = {"role": "assistant", "content": step.text}
     if step.calls:
         said["tool_calls"] = [
-            {"type": "function", "function": {"name": call.tool, "arguments": call.arguments}}
+            {"id": _CALL, "type": "function", "function": {"name": call.tool, "arguments": call.arguments}}
             for call in step.calls
         ]
     results = [
-        {"role": "tool", "name": call.tool, "content": call.result, _FAILED: call.failed}
+        {
+            "role": "tool",
+            "tool_call_id": _CALL,
+            "name": call.tool,
+            "content": call.result,
+            _FAILED: call.failed,
+        }
         for call in step.calls
     ]
     return [said, *results]
@@ -175,21 +192,14 @@ def _numbered(messages: Sequence[Message], before: int) -> list[Message]:
         if "tool_calls" in message:
             numbered = []
             for call in message["tool_calls"]:
-                numbered.append({"id": f"call_{calls}", **call})
+                numbered.append({**call, "id": f"call_{calls}"})
                 calls += 1
             message = {**message, "tool_calls": numbered}
         elif message["role"] == "tool":
-            message = {"role": "tool", "tool_call_id": f"call_{results}", **message}
+            message = {**message, "tool_call_id": f"call_{results}"}
             results += 1
         found.append(message)
     return found
-
-
-def size(message: Mapping[str, Any], count: Count) -> int:
-    """Tokens of a message, with what a template puts around it."""
-    calls = [call["function"] for call in message.get("tool_calls", ())]
-    told = json.dumps(calls, ensure_ascii=False) if calls else ""
-    return MESSAGE_TOKENS + count(message["content"]) + (count(told) if told else 0)
 
 
 def without(messages: Sequence[Message], ids: set[str]) -> list[Message]:
@@ -224,6 +234,11 @@ def calls_of(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
     for message in messages:
         for call in message.get("tool_calls", ()):
             yield call["function"]
+
+
+def names_of(messages: Sequence[Message]) -> frozenset[str]:
+    """The tools that are called."""
+    return frozenset(call["name"] for call in calls_of(messages))
 
 
 def text_of(messages: Sequence[Message]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -94,6 +94,9 @@ class Trajectory:
     system: str
     turns: tuple[Turn, ...]
 
+    def calls(self) -> Iterator[Call]:
+        return (call for turn in self.turns for step in turn.steps for call in step.calls)
+
 
 @dataclass(slots=True)
 class _Open:
@@ -125,6 +128,35 @@ def trajectories(session: Session, dropped: Counter[str]) -> Iterator[Trajectory
                 system=_system(session, kind, is_subagent=agent_id is not None),
                 turns=turns,
             )
+
+
+def had(trajectory: Trajectory, session: Sequence[Trajectory]) -> list[str]:
+    """The tools that the agent, or one of its subagents, could call: those that were called in the session, the most
+    called first. Of subagents, what one of them called: they have fewer."""
+    called = Counter(
+        call.tool
+        for other in session
+        if trajectory.subagent is None or other.subagent is not None
+        for call in other.calls()
+    )
+    return sorted(called, key=lambda tool: (-called[tool], tool))
+
+
+def read(told: Mapping[str, Any]) -> Trajectory:
+    """A trajectory that was written down as JSON."""
+    turns = [
+        Turn(
+            **{
+                **turn,
+                "steps": tuple(
+                    Step(text=step["text"], calls=tuple(Call(**call) for call in step["calls"]))
+                    for step in turn["steps"]
+                ),
+            }
+        )
+        for turn in told["turns"]
+    ]
+    return Trajectory(**{**told, "turns": tuple(turns)})
 
 
 def changed(
