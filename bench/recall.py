@@ -232,7 +232,7 @@ def _documents(conn: Connection, project: int) -> list[tuple[int, str]]:
 
 def _unrefused(conn: Connection, embedder: Embedder, question: str, project: int) -> Ranking:
     """The ranking alone: without the rule of relevance, and whatever the budget shows of it."""
-    with _changed((relevance, "ENOUGH", -math.inf), (relevance, "ENOUGH_WORDS", -math.inf)):
+    with _changed(*((relevance, name, -math.inf) for name in ("ENOUGH", "ENOUGH_WORDS", "SPEAKS"))):
         answer = search.recall(
             conn, question, project_id=project, embedder=embedder, k=K, budget_chars=EVERYTHING
         )

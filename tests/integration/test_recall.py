@@ -495,6 +495,22 @@ def test_what_stands_next_to_hits_in_a_session_comes_before_the_same_elsewhere(
     assert found == [tables, charts, covers]
 
 
+def test_what_nothing_speaks_for_is_not_shown_beside_what_answers(
+    conn: Connection, project: int, model: Embedder
+) -> None:
+    """In a small project everything is among the nearest."""
+    answer, also, _ = save(
+        conn, project, MONEY, "Prices are kept in euro cents, never as floating point numbers.", MAIL
+    )
+    embed_all(conn, model)
+    for asked in ("How is an amount of money stored?", "monetary values"):
+        hits = search.recall(conn, asked, project_id=project, embedder=model, k=12).hits
+        assert [hit.id for hit in hits] == [answer, also], asked
+        assert all(float(f"{hit.score:.2f}") > 0 for hit in hits)
+        listed = search.search(conn, asked, project_id=project, embedder=model).entries
+        assert [entry.id for entry in listed] == [answer, also]
+
+
 def test_the_words_of_a_query_count_for_more_where_they_stand_together(
     conn: Connection, project: int
 ) -> None:

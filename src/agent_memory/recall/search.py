@@ -236,7 +236,8 @@ def _find(
     legs = ["text", "vector"] if vector else ["text"]
     model = embedding.model if embedding else None
     answered = relevance.relevant(ranked, model)
-    return _Found(ranked, legs, notice, abstained=not answered, model=model)
+    shown = relevance.speaking(ranked, places, model)
+    return _Found(shown, legs, notice, abstained=not answered, model=model)
 
 
 def _near(
