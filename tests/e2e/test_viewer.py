@@ -144,6 +144,11 @@ def test_a_session_is_read_as_it_went(page: Page, machine: Installation) -> None
     expect(page.locator("[data-here]")).to_contain_text("make test")
     page.keyboard.press("Enter")
     expect(page.get_by_text('relation "vouchers" does not exist')).to_be_visible()
+    fonts = [
+        page.locator(where).first.evaluate("shown => getComputedStyle(shown).fontFamily")
+        for where in (".step.call pre.text", ".asked")
+    ]
+    assert ["monospace" in font for font in fonts] == [True, False], "what a machine wrote stands in columns"
     page.click(".step.subagent a")
     page.wait_for_url("**?agent=*")
     expect(page.locator(".step.call")).to_have_count(3)
