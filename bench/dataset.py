@@ -4,7 +4,7 @@
 
 Made-up journals of two sizes, the second four times the first: sessions of 25 calls of about 2.5 KB with different
 tools, in eight projects. For each the product's own `dataset.make` runs in a process of its own. Rows a second and
-megabytes of journal a second are over all passes (read, check, audit, render); the peak is the process's resident set.
+megabytes of journal a second are over all passes (read, cut, audit, render); the peak is the process's resident set.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from agent_memory.finetune import data_step, dataset, pipeline, register, report
 from agent_memory.finetune import run as runs
 from agent_memory.finetune.config import Base, Data, Lora, TrainConfig, Training
 from agent_memory.finetune.gates import PARTS, Gate
+from agent_memory.finetune.gguf.files import sha256
 from agent_memory.finetune.index import VALIDATION
 from agent_memory.finetune.run import Run, StepRecord
 from agent_memory.finetune.training import base, source
@@ -370,6 +371,75 @@ def test_a_database_of_this_machine_alone_has_no_runs_elsewhere(
     recorded.commit()
     assert [one["machine"] for one in store.training_runs(recorded)] == [machine.here()]
     assert [one["machine"] for one in store.data_sets(recorded)] == [machine.here()]
+
+
+def finished(conn: Connection) -> tuple[Run, Path]:
+    """A run that has passed all steps but the last, and where LM Studio will find its model."""
+    run = trained(conn)
+    file = run.models / "shop-Q4_K_M.gguf"
+    file.write_bytes(b"Q4" * 100)
+    told = {
+        "bytes": file.stat().st_size,
+        "sha256": sha256(file),
+        "quantization": "Q4_K_M",
+        "memory_bytes": 3_000_000_000,
+        "memory_context": 4_096,
+    }
+    for step in pipeline.STEPS[:-1]:
+        run.steps[step.name] = passed(files={file.name: told})
+    runs.save(run)
+    return run, Path.home() / ".lmstudio/models/agent-memory/shop" / file.name
+
+
+def test_a_model_is_installed_and_taken_back(recorded: Connection) -> None:
+    run, place = finished(recorded)
+    assert json.loads(invoke("install", run.name, "--json"))["state"] == "passed"
+    assert place.read_bytes() == b"Q4" * 100
+    assert invoke("install", run.name, "--remove") == f"Removed {place}\n"
+    assert not place.exists()
+    assert "Nothing of shop is installed" in invoke("install", run.name, "--remove")
+    logged = recorded.execute("select action, target from mem_audit_log order by id").fetchall()
+    assert [(row["action"], row["target"]) for row in logged] == [
+        ("finetune install", "shop"),
+        *[("finetune install --remove", "shop")] * 2,
+    ]
+
+
+def test_a_model_that_learned_from_what_was_forgotten_is_not_installed_and_the_rows_are_named(
+    recorded: Connection,
+) -> None:
+    run, place = finished(recorded)
+    invoke("install", run.name)
+    receipt = forget(recorded, first_session(run))
+    refused = CliRunner().invoke(app, ["finetune", "install", run.name])
+    assert isinstance(refused.exception, AgentMemoryError)
+    assert f"tombstone {receipt.tombstone}, rows {first_session(run)}/main/0" in refused.exception.problem
+    assert refused.stdout == ""
+    # what was installed before can be taken back all the same
+    assert invoke("install", run.name, "--remove") == f"Removed {place}\n"
+    assert not place.exists()
+
+
+def test_a_retracted_model_is_taken_back_and_not_installed_again(recorded: Connection) -> None:
+    run, place = finished(recorded)
+    invoke("install", run.name)
+    assert place.exists()
+    assert f"taken back from LM Studio: {place}" in invoke("retract", run.name, "--because", "it is rude")
+    assert not place.exists()
+    refused = CliRunner().invoke(app, ["finetune", "install", run.name])
+    assert isinstance(refused.exception, AgentMemoryError)
+    assert refused.exception.problem == "The run shop was retracted: it is rude"
+    assert not place.exists()
+
+
+def test_a_model_is_not_installed_where_nobody_can_say_whether_it_may_be(
+    recorded: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, place = finished(recorded)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    refused = CliRunner().invoke(app, ["finetune", "install", run.name])
+    assert "what was forgotten must not come back" in str(refused.exception)
+    assert not place.exists()
 
 
 def test_two_runs_are_compared_line_by_line(recorded: Connection) -> None:

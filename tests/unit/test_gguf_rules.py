@@ -247,28 +247,6 @@ def test_another_disk_gets_a_copy(finished: Run, monkeypatch: pytest.MonkeyPatch
     assert install.remove(finished) == [place(finished)]
 
 
-@pytest.mark.parametrize("step", ["gguf", "chat"])
-def test_a_run_that_failed_a_gate_is_not_installed(finished: Run, step: str) -> None:
-    finished.steps[step].state = "failed"
-    with pytest.raises(AgentMemoryError, match="has not passed its gates"):
-        install.install(finished, lambda _: None)
-    assert not place(finished).exists()
-
-
-def test_a_run_that_was_retracted_or_may_be_stale_is_not_installed(
-    finished: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    finished.retracted = {"at": "now", "because": "it talks of customers"}
-    with pytest.raises(AgentMemoryError, match="it talks of customers"):
-        install.install(finished, lambda _: None)
-
-    finished.retracted = None
-    monkeypatch.setattr(register, "refuse_stale", lambda _: "The database cannot be reached.")
-    with pytest.raises(AgentMemoryError, match="must not come back"):
-        install.install(finished, lambda _: None)
-    assert not place(finished).exists()
-
-
 def test_lm_studio_is_looked_for_where_it_says_that_it_is(tmp_path: Path) -> None:
     home = Path.home()
     assert install.lm_studio() == home / ".lmstudio/models"

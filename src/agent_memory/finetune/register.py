@@ -87,6 +87,7 @@ def refuse_stale(run: Run) -> str | None:
     try:
         with database() as conn:
             known = dataset.state_of(conn, run.data)
+            gone = forgotten(conn, run) if known and known["stale_since"] else []
     except (AgentMemoryError, psycopg.Error) as error:
         return f"Whether something was forgotten since could not be asked: {_first_line(error)}"
     if known is None:
@@ -96,7 +97,8 @@ def refuse_stale(run: Run) -> str | None:
         )
     if known["stale_since"]:
         raise AgentMemoryError(
-            f"Something that the data set {run.data} holds was forgotten on {known['stale_since']:%Y-%m-%d}.",
+            f"Something that the data set {run.data} holds was forgotten on {known['stale_since']:%Y-%m-%d}:"
+            f" {'; '.join(map(_told, gone))}.",
             "Make it again without: --from dataset. Delete the old one where it is not this run's own.",
         )
     return None
@@ -116,6 +118,13 @@ def forgotten_of(conn: Connection, data_set: int, ids: Sequence[str]) -> list[Fo
         entry = told.setdefault(number, Forgotten(number, at.isoformat() if at else None, []))
         entry.rows.extend(id_ for id_ in ids if id_.startswith(f"{one['session_id']}/"))
     return list(told.values())
+
+
+def _told(one: Forgotten) -> str:
+    """Which rows may hold it, in a few words."""
+    more = f" and {len(one.rows) - 5:,} more" if len(one.rows) > 5 else ""
+    rows = f"rows {', '.join(one.rows[:5])}{more}" if one.rows else "its rows are not at hand"
+    return f"tombstone {one.tombstone}, {rows}"
 
 
 def manifest(run: Run) -> dict[str, Any] | None:

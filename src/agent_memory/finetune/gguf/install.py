@@ -111,20 +111,9 @@ def elsewhere(file: Path, made: dict[str, Any]) -> list[str]:
 
 
 def _verified(run: Run) -> dict[str, Any]:
-    """The files that passed the gates, by name; an adapter alone is no model. Raises AgentMemoryError: not all did, or
-    what the run learned from may not be used any more."""
-    for name in ("gguf", "chat"):
-        if name not in run.steps or run.steps[name].state != "passed":
-            raise AgentMemoryError(
-                f"{run.name} has not passed its gates: nothing is installed.",
-                f"agent-memory wizard --config {run.folder / 'config.yaml'} goes on where the run stands.",
-            )
-    if run.retracted:
-        raise AgentMemoryError(
-            f"The run {run.name} was retracted: {run.retracted['because']}", "Begin one with another name."
-        )
-    told = register.refuse_stale(run)
-    if told:
+    """The files that passed the gates, by name; an adapter alone is no model. Raises AgentMemoryError: what the run
+    learned from may not be used any more, or nobody can say: other steps go on then, this one does not."""
+    if told := register.refuse_stale(run):
         raise AgentMemoryError(
             f"{told} Nothing is installed: what was forgotten must not come back.",
             "Start the database (agent-memory up), and install again.",
