@@ -127,6 +127,17 @@ def test_a_memory_that_begins_with_its_title_is_shown_with_it_once(recorded: Pat
     assert "sources: prompts p1 · tool calls 1" in said
 
 
+def test_an_answer_says_what_is_wrong_with_the_question(recorded: Path) -> None:
+    for command in ("recall", "search"):
+        assert "The query has no words to look for." in typed(command, "  ")[1]
+    code, said = typed("recall", QUESTION, "--budget", "200")
+    assert (code, "too small" in said, "Nothing relevant" in said) == (0, True, False), said
+    code, said = typed("timeline", "--around", "99999")
+    assert (code, "no observation 99999" in said) == (1, True), said
+    code, said = typed("finetune", "report", "nope")
+    assert (code, "no training run 'nope'" in said, "Errno" in said) == (1, True, False), said
+
+
 def test_tail_tells_the_day_where_it_is_another(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent_memory.replay.diff import MOST_LINES, diffs
 from agent_memory.replay.subject import LONGEST, subject
-from agent_memory.service.web.show import clean, span, within
+from agent_memory.service.web.show import clean, span, when, within
 
 
 @pytest.mark.parametrize(
@@ -116,3 +117,13 @@ def test_spans_and_paths_are_short() -> None:
     ]
     assert within("/home/dev/shop/a.py", "/home/dev/shop/") == "a.py"
     assert within("/home/dev/shopping/a.py", "/home/dev/shop") == "/home/dev/shopping/a.py"
+
+
+def test_a_time_has_its_day_where_that_is_not_plain() -> None:
+    now = datetime.now().astimezone()
+    earlier = (now - timedelta(days=400)).astimezone()
+    assert f">{now:%H:%M:%S}</time>" in when(now, form="lately")
+    assert f">{earlier:%-d %b %Y}</time>" in when(earlier, form="lately")
+    assert f">{now:%-d %b %H:%M}</time>" in when(now)
+    assert f'title="{now:%Y-%m-%d %H:%M:%S %Z}"' in when(now, form="clock")
+    assert when(None) == ""

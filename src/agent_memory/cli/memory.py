@@ -55,10 +55,9 @@ def recall(
         out.print(f"[bold]{head}[/bold]  ({hit.score:.2f})")
         out.print(readable(hit.text), markup=False)
         out.print()
-    if not answer.hits:
+    if answer.abstained:
         out.print("Nothing relevant is stored for this project.")
-    if answer.notice:
-        out.print(readable(answer.notice), style="yellow", markup=False)
+    _print_notice(answer.notice)
 
 
 def search(
@@ -79,6 +78,7 @@ def search(
         terminal.print_json(index)
         return
     _print_entries(index.entries, "Nothing relevant is stored for this project.")
+    _print_notice(index.notice)
 
 
 def timeline(
@@ -104,6 +104,10 @@ def timeline(
     with terminal.database() as conn:
         entries = recalling.timeline(
             conn, project_id=terminal.project(conn, project), around=around, before=limit, after=limit
+        )
+    if around is not None and not entries:
+        raise AgentMemoryError(
+            f"There is no observation {around} in this project.", "agent-memory timeline lists the latest."
         )
     if as_json:
         terminal.print_json(entries)
@@ -289,6 +293,12 @@ def export(
                 "Name a file in a folder of yours, with space left.",
             ) from None
     typer.echo(f"Wrote {count - 1:,} rows to {out}.")
+
+
+def _print_notice(notice: str | None) -> None:
+    """What the reader should know of an answer, where there is something."""
+    if notice:
+        console().print(readable(notice), style="yellow", markup=False)
 
 
 def _title_above(title: str, text: str) -> str:

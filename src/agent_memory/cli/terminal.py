@@ -92,7 +92,7 @@ def _one_of(names: Sequence[str]) -> str:
             "No project was recorded yet: agent-memory connect claude, then work; or agent-memory backfill."
         )
     shown = ", ".join(map(shlex.quote, names[:NAMED])) + (", …" if len(names) > NAMED else "")
-    return f"Name one that is, with --project: {shown}. All of them: agent-memory project list"
+    return f"Name one of these with --project: {shown}. All of them: agent-memory project list"
 
 
 def session(conn: Connection, name: str) -> str | None:

@@ -165,6 +165,10 @@ def load(folder: Path) -> Run:
         steps = {name: StepRecord(**step) for name, step in told["steps"].items()}
         created = str(told["created"])
         retracted = told.get("retracted")
+    except FileNotFoundError:
+        raise AgentMemoryError(
+            f"There is no training run {folder.name!r}.", "agent-memory finetune runs lists them."
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AgentMemoryError(
             f"{folder} is no training run: {error}", "agent-memory finetune runs lists them."

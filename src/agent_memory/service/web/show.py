@@ -37,10 +37,13 @@ def finalize(value: Any) -> Any:
 
 
 def when(at: datetime | None, *, form: str = "day") -> Markup:
-    """A time of this machine's zone as an element: `day` 25 Nov 14:03, `clock` 14:03:07, `date` 25 Nov 2026."""
+    """A time of this machine's zone as an element: `day` 25 Nov 14:03, `clock` 14:03:07, `date` 25 Nov 2026; `lately`:
+    today its clock, else its day."""
     if at is None:
         return Markup("")
     here = at.astimezone()
+    if form == "lately":
+        form = "clock" if here.date() == datetime.now(here.tzinfo).date() else "day"
     match form:
         case "clock":
             shown = f"{here:%H:%M:%S}"
