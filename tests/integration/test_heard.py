@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import typer
 from tests.integration.test_drain import payload, spooled
 
 from agent_memory import paths, settings
@@ -16,6 +19,7 @@ from agent_memory.agents.claude_code import connect
 from agent_memory.capture import heard
 from agent_memory.capture.backfill import backfill, find
 from agent_memory.capture.drain import drain
+from agent_memory.cli import service
 from agent_memory.database import Connection
 from agent_memory.service import health
 from agent_memory.service.state import State
@@ -115,3 +119,16 @@ def test_a_broken_note_raises_none(content: str) -> None:
     (paths.heard() / "claude").write_text(content, encoding="ascii")
     session(began=ago(60), went_on=ago(5))
     assert heard.deaf() == []
+
+
+def test_status_tells_which_agents_are_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    def told() -> str:
+        with contextlib.suppress(typer.Exit):  # the service is down
+            service.status()
+        return capsys.readouterr().out
+
+    assert re.search(r"^agents +claude, connected$", told(), re.MULTILINE)
+    heard.note("claude", ago(60))
+    assert re.search(r"^agents +claude, last heard 1 h ago$", told(), re.MULTILINE)
+    heard.disconnected("claude")
+    assert re.search(r"^agents +none heard yet \(agent-memory connect claude\)$", told(), re.MULTILINE)

@@ -183,6 +183,7 @@ def test_status_stands_on_one_screen(monkeypatch: pytest.MonkeyPatch) -> None:
             "address": "http://127.0.0.1:3377/",
             "home": "/home/dev/.agent-memory",
             "database": "embedded Postgres, running",
+            "agents": {"claude": None, "codex": None},
             "stored": dict.fromkeys(
                 ("sessions", "prompts", "tool_calls", "assistant_messages", "chunks"), 10**6
             ),

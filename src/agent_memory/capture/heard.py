@@ -46,6 +46,19 @@ def note(agent: str, at: datetime) -> None:
         connected(agent, at)
 
 
+def expected() -> dict[str, datetime | None]:
+    """The agents whose hooks are expected, with when each was heard last; None: not since it was connected."""
+    found: dict[str, datetime | None] = {}
+    for file in sorted(paths.heard().glob("*")):
+        with contextlib.suppress(OSError, ValueError):
+            since = datetime.fromisoformat(file.read_text(encoding="ascii"))
+            at = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+            found[file.name] = (
+                at if at - since > timedelta(milliseconds=1) else None
+            )  # a file's time is rounded
+    return found
+
+
 def deaf() -> list[str]:
     """The agents that are connected, that have worked in a session which began since, and whose hooks told nothing of
     it. Reads the end of files that have grown, and nothing where hooks were heard as late as that."""

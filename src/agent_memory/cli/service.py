@@ -115,6 +115,7 @@ def migrate(*, as_json: AsJson = False) -> None:
 def _report() -> dict[str, Any]:
     import httpx
 
+    from agent_memory.capture import heard
     from agent_memory.database import embedded, server
     from agent_memory.service import sockets
 
@@ -138,6 +139,7 @@ def _report() -> dict[str, Any]:
             }
         )
         report["status"] = "degraded"
+    report["agents"] = {agent: at and at.isoformat() for agent, at in heard.expected().items()}
     if server.external(config):
         report["database"] = "your own Postgres"
     else:
@@ -177,6 +179,7 @@ def _print(report: dict[str, Any]) -> None:
     add("home", f"{plain(report['home'])} · {report['database']}")
     if stored := report.get("stored"):
         add("stored", " · ".join(counted(n, name.replace("_", " ")) for name, n in stored.items()))
+    add("agents", _agents(report["agents"]))
     add("waiting", _waiting(report))
     add("backup", _backup(report["backup"]))
     if lessons := report.get("lessons"):
@@ -204,6 +207,17 @@ def _print(report: dict[str, Any]) -> None:
     print_findings(report["findings"])
     if not well:
         console().print("\nA closer look: [bold]agent-memory doctor[/bold]")
+
+
+def _agents(heard: dict[str, str | None]) -> str:
+    def told(at: str | None) -> str:
+        if at is None:
+            return "connected"
+        return f"last heard {span((datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds())} ago"
+
+    return " · ".join(f"{agent}, {told(at)}" for agent, at in heard.items()) or (
+        "none heard yet (agent-memory connect claude)"
+    )
 
 
 def _waiting(report: dict[str, Any]) -> str:
