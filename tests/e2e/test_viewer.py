@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
+from pydantic import SecretStr
 
+from agent_memory.service import sockets
+from agent_memory.settings import Settings
 from tests import scene
 from tests.e2e import chromium
 from tests.e2e.chromium import Watch
@@ -50,7 +57,7 @@ def record(machine: Installation) -> None:
 
 def log_in(page: Page, machine: Installation) -> None:
     page.goto(machine.run("open", "--no-browser").strip())
-    page.wait_for_url(f"http://127.0.0.1:{machine.port}/")
+    page.wait_for_url(at(machine, "/"))
 
 
 def shoot(page: Page, name: str) -> None:
@@ -66,7 +73,8 @@ def shoot(page: Page, name: str) -> None:
 
 
 def at(machine: Installation, path: str) -> str:
-    return f"http://127.0.0.1:{machine.port}{path}"
+    token = (machine.memory / "token").read_text(encoding="utf-8").strip()
+    return f"http://{sockets.own_name(Settings(agent_memory_token=SecretStr(token)))}:{machine.port}{path}"
 
 
 def test_without_a_login_every_page_tells_how_to_log_in(browser: Browser, machine: Installation) -> None:
@@ -99,6 +107,34 @@ def test_a_link_logs_in_once_and_logging_out_ends_it(browser: Browser, machine: 
         context.add_cookies([cookie])  # type: ignore[list-item]  # a copy of it opens nothing any more
         page.goto(at(machine, "/sessions"))
         expect(page.locator("body")).to_contain_text("agent-memory open")
+
+
+def test_no_other_program_of_this_machine_gets_the_cookie(page: Page, machine: Installation) -> None:
+    """A browser sends a cookie to every port of its host."""
+    heard: list[tuple[str, str | None]] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append((self.headers["Host"].partition(":")[0], self.headers["Cookie"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with page.context.new_page() as other:
+            for host in ("127.0.0.1", "localhost", "other.localhost"):
+                with contextlib.suppress(Error):  # a page without content is none
+                    other.goto(f"http://{host}:{server.server_port}/")
+        server.shutdown()
+    assert heard == [("127.0.0.1", None), ("localhost", None), ("other.localhost", None)]
+    with (
+        socket.socket(socket.AF_INET6) as sister,
+        pytest.raises(OSError, match=r"in use|[Nn]ot available|assign"),
+    ):
+        sister.bind(("::1", machine.port))  # where Chromium looks first
 
 
 def test_the_sessions_are_listed_filtered_and_walked_with_keys(page: Page, machine: Installation) -> None:
@@ -211,7 +247,7 @@ def test_hostile_texts_are_texts(page: Page, machine: Installation) -> None:
         hrefs = page.evaluate(
             "[...document.querySelectorAll('[href],[src],[action]')].map(e => e.href || e.src || e.action)"
         )
-        assert all(href.startswith(f"http://127.0.0.1:{machine.port}/") for href in hrefs)
+        assert all(href.startswith(at(machine, "/")) for href in hrefs)
         text = page.locator("body").inner_text()
         assert not set("\x1b\u202e\u2066\u2069") & set(text), path
     page.goto(at(machine, f"/sessions/{scene.HOSTILE}"))

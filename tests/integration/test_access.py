@@ -451,6 +451,19 @@ def test_the_socket_module_names_a_port_that_is_taken() -> None:
             pass
 
 
+def test_nobody_else_may_have_the_port_at_the_other_loopback_address() -> None:
+    """A browser that looks for a name under localhost asks there first."""
+    with socket.socket(socket.AF_INET6) as taken:
+        try:
+            taken.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+        taken.listen()
+        config = settings.load().model_copy(update={"agent_memory_port": taken.getsockname()[1]})
+        with pytest.raises(AgentMemoryError, match="on ::1 cannot be had"), sockets.tcp(config):
+            pass
+
+
 def test_what_is_changed_on_the_command_line_is_written_down_too(
     database_url: str, conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

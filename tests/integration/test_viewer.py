@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import re
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from starlette.testclient import TestClient
@@ -15,7 +18,7 @@ from agent_memory.access import tokens
 from agent_memory.journal.event import Event, Prompt, ToolCall
 from agent_memory.journal.ingest import ingest
 from agent_memory.replay import store
-from agent_memory.service import app, auth, web
+from agent_memory.service import app, auth, sockets, web
 from agent_memory.service.state import State
 from agent_memory.service.web import login
 from agent_memory.service.web.page import HEADERS
@@ -44,7 +47,8 @@ def link(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> str:
     with monkeypatch.context() as patch:
         patch.setattr(auth, "over_unix_socket", lambda _: True)
         url: str = browser.post("/api/admin/viewer/links").json()["url"]
-    return url.removeprefix(HERE)
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}"
 
 
 @pytest.fixture
@@ -86,6 +90,44 @@ def test_a_link_is_good_once_and_for_two_minutes(
     monkeypatch.setattr(login, "LINK_S", 0.0)
     assert browser.get(link(browser, monkeypatch)).status_code == 401
     assert browser.get("/login?key=").status_code == 401
+
+
+def test_the_viewer_has_a_name_that_is_this_homes_alone(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = sockets.own_name(state.settings)
+    assert re.fullmatch(r"agent-memory-[0-9a-f]{24}\.localhost", name)
+    here = f"http://{name}:3377"
+    with TestClient(app.create(state), base_url=here, follow_redirects=False) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(auth, "over_unix_socket", lambda _: True)
+            url = client.post("/api/admin/viewer/links").json()["url"]
+        assert url.startswith(f"{here}/login?key=")
+        assert client.get(url).status_code == 200
+        form = {"csrf": token_in(client.get("/sessions").text)}
+        other = {"origin": "http://agent-memory-0123.localhost:3377"}
+        assert client.post("/logout", data=form, headers=other).status_code == 403
+        assert (
+            client.get("/sessions", headers={"host": "agent-memory-0123.localhost:3377"}).status_code == 403
+        )
+        assert client.post("/logout", data=form, headers={"origin": here}).status_code == 303
+
+
+def test_where_a_browser_would_not_find_that_name_the_address_is_shown(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = state.settings
+    assert sockets.own_name(config) in sockets.viewer(config)
+    elsewhere = config.model_copy(update={"agent_memory_host": "127.0.0.2"})
+    assert sockets.viewer(elsewhere) == "http://127.0.0.2:3377/"
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    for known, shown in (
+        ([("127.0.0.1", 0)], sockets.own_name(config)),
+        ([("203.0.113.1", 0)], "127.0.0.1:3377"),
+    ):
+        found = [(0, 0, 0, "", at) for at in known]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, found=found: found)
+        assert shown in sockets.viewer(config)
 
 
 def test_a_link_is_made_over_the_socket_alone(api: TestClient, browser: TestClient) -> None:

@@ -5,12 +5,14 @@ Over the unix socket comes whoever may open the file, and the kernel is asked on
 header must name the loopback, so that a web page that points its own name here (DNS rebinding) gets nothing, and a
 browser's request from a page elsewhere is refused by its Origin. A browser that was logged in (`web.login`) shows its
 token as a cookie, which opens the viewer's pages and nothing of `/api`, and only to the viewer's own pages: those of
-another port of this machine are a stranger's, though the browser sends them the cookie too.
+another port of this machine are a stranger's. The viewer has a name of its own (`sockets.own_name`), so that the
+browser sends them no cookie either; one that does not know such names comes by 127.0.0.1, and then it does.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -22,6 +24,7 @@ from agent_memory.access.tokens import SCOPES, Scope
 from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import projects
+from agent_memory.service import sockets
 from agent_memory.service.state import State
 from agent_memory.settings import owner_token
 
@@ -125,7 +128,7 @@ def identified(request: Request, state: State) -> Caller:
                 status=403,
             )
         return Caller(f"socket:{agent or 'local'}", "admin")
-    _check_origin(request)
+    _check_origin(request, {*LOOPBACK, sockets.own_name(state.settings)})
     scheme, _, shown = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and shown:
         if secrets.compare_digest(shown.encode(), owner_token(state.settings).encode()):
@@ -170,19 +173,15 @@ def allow(caller: Caller, request: Request) -> None:
         )
 
 
-def is_local(origin: str) -> bool:
-    """Whether a page of this origin comes from this machine."""
-    parts = urlsplit(origin)
-    return parts.scheme in ("http", "https") and parts.hostname in LOOPBACK
-
-
-def _check_origin(request: Request) -> None:
+def _check_origin(request: Request, ours: Collection[str]) -> None:
+    """Raises AgentMemoryError where the request names another host than `ours`, or a page of one sent it."""
     host: str = request.headers.get("host", "")
     origin = request.headers.get("origin")
     wrong: tuple[Literal["Host", "Origin"], str] | None = None
-    if urlsplit(f"//{host}").hostname not in LOOPBACK:
+    sender = urlsplit(origin or "")
+    if urlsplit(f"//{host}").hostname not in ours:
         wrong = ("Host", host)
-    elif origin is not None and not is_local(origin):
+    elif origin is not None and not (sender.scheme in ("http", "https") and sender.hostname in ours):
         wrong = ("Origin", origin)
     if wrong:
         raise AgentMemoryError(

@@ -116,7 +116,7 @@ def serve(*, adopt: bool) -> None:
                 ):  # the first prompt would not wait for the model to load
                     threading.Thread(name="model", target=state.embedder, daemon=True).start()
                 board.open()
-                _answer(state, [tcp, unix])
+                _answer(state, [*tcp, unix])
             finally:
                 board.close(leave=context.asks_when_down(config))
                 agents.stop()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hmac
 import ipaddress
 import os
+import platform
 import socket
 import struct
 from collections.abc import Iterator
@@ -12,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from agent_memory.errors import AgentMemoryError
-from agent_memory.settings import Settings
+from agent_memory.settings import Settings, owner_token
 
+OTHER = {"127.0.0.1": "::1", "::1": "127.0.0.1"}
+"""Where a browser also looks for a name under localhost, and first of all at ::1."""
 _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # macOS, <sys/un.h>
 
 
@@ -22,10 +27,44 @@ def address(config: Settings) -> str:
     return f"http://{host}:{config.agent_memory_port}/"
 
 
+def own_name(config: Settings) -> str:
+    """A name of this home's own under localhost, which browsers know for the loopback without asking anybody. A cookie
+    knows no ports: that of 127.0.0.1 goes to every program's page there, that of this name to ours alone, since
+    nobody can guess it."""
+    return (
+        f"agent-memory-{hmac.digest(owner_token(config).encode(), b'viewer', 'sha256').hex()[:24]}.localhost"
+    )
+
+
+def viewer(config: Settings) -> str:
+    """Where a browser finds the viewer."""
+    if _host(config) not in OTHER or not _browsers_know(own_name(config)):
+        return address(config)
+    return f"http://{own_name(config)}:{config.agent_memory_port}/"
+
+
+def _browsers_know(name: str) -> bool:
+    """Chromium and Firefox know every name under localhost, and all browsers of Linux do; Safari asks the system."""
+    if platform.system() != "Darwin":
+        return True
+    try:
+        return {found[4][0] for found in socket.getaddrinfo(name, None)} <= OTHER.keys()
+    except OSError:
+        return False
+
+
+def _host(config: Settings) -> str:
+    return "127.0.0.1" if config.agent_memory_host == "localhost" else config.agent_memory_host
+
+
 @contextlib.contextmanager
-def tcp(config: Settings) -> Iterator[socket.socket]:
-    """Raises AgentMemoryError for an address that others reach, and where the port is taken."""
-    host = "127.0.0.1" if config.agent_memory_host == "localhost" else config.agent_memory_host
+def tcp(config: Settings) -> Iterator[list[socket.socket]]:
+    """The configured address and its sister on the loopback, where the machine has that: else another program could
+    take the port there, and a browser would bring it what is ours.
+
+    Raises AgentMemoryError for an address that others reach, and where the port is taken.
+    """
+    host = _host(config)
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
@@ -37,17 +76,33 @@ def tcp(config: Settings) -> Iterator[socket.socket]:
             "Leave it at 127.0.0.1; from elsewhere, use an SSH tunnel:"
             f" ssh -L {config.agent_memory_port}:127.0.0.1:{config.agent_memory_port} this-machine",
         )
-    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, config.agent_memory_port))
-        except OSError as error:
-            raise AgentMemoryError(
-                f"Port {config.agent_memory_port} on {host} cannot be had: {error.strerror}.",
-                "Stop the program that uses it, or set AGENT_MEMORY_PORT (in the environment or config.toml).",
-            ) from None
-        yield listening
+    with contextlib.ExitStack() as listening:
+        found = [listening.enter_context(_listening(host, config.agent_memory_port))]
+        if host in OTHER:
+            with contextlib.suppress(_NoSuchAddressError):
+                found.append(listening.enter_context(_listening(OTHER[host], config.agent_memory_port)))
+        yield found
+
+
+class _NoSuchAddressError(AgentMemoryError):
+    """This machine has no such address, as one without IPv6."""
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    problem = f"Port {port} on {host} cannot be had"
+    remedy = "Stop the program that uses it, or set AGENT_MEMORY_PORT (in the environment or config.toml)."
+    try:
+        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _NoSuchAddressError(f"{problem}: {error.strerror}.", remedy) from None
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        kind = _NoSuchAddressError if error.errno == errno.EADDRNOTAVAIL else AgentMemoryError
+        raise kind(f"{problem}: {error.strerror}.", remedy) from None
+    return listening
 
 
 @contextlib.contextmanager

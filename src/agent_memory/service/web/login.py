@@ -63,7 +63,7 @@ def make_link(request: Request, state: Service, held: HeldLinks) -> dict[str, st
         raise AgentMemoryError(
             "A link to the viewer is made over the unix socket alone.", "Run: agent-memory open", status=403
         )
-    return {"url": f"{sockets.address(state.settings)}login?key={held.make()}"}
+    return {"url": f"{sockets.viewer(state.settings)}login?key={held.make()}"}
 
 
 @router.get("/login")
