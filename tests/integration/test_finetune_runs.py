@@ -22,8 +22,8 @@ from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import data_step, dataset, pipeline, register, report, retraction, store
 from agent_memory.finetune import run as runs
 from agent_memory.finetune.config import Base, Data, Lora, TrainConfig, Training
+from agent_memory.finetune.files import sha256
 from agent_memory.finetune.gates import PARTS, Gate
-from agent_memory.finetune.gguf.files import sha256
 from agent_memory.finetune.index import VALIDATION
 from agent_memory.finetune.run import Run, StepRecord
 from agent_memory.finetune.training import base, source

@@ -393,7 +393,7 @@ def test_a_model_answers_alone_as_it_does_among_others(begin: Begin, model: Path
     seen: list[int] = []
     together = asked.answers(chosen, seen.append)
     assert seen == [8, 11]
-    alone = [asked.answer(question.messages, question.tools) for question in chosen]
+    alone = [asked.answers([question], lambda _: None)[0] for question in chosen]
     assert [one["raw"] for one in alone] == [one["raw"] for one in together]
     assert {one["finish"] for one in alone} <= {"length", "stop"}
     assert not questions.choose(told[1], 9, Asked(begin(name="small", training={"context": 256}), model).fits)

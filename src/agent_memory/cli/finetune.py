@@ -12,6 +12,7 @@ import typer
 
 from agent_memory import settings
 from agent_memory.cli import terminal
+from agent_memory.cli.finetune_steps import print_gates, print_warnings
 from agent_memory.cli.tables import print_table
 from agent_memory.cli.terminal import console
 
@@ -140,17 +141,9 @@ def datasets(*, as_json: terminal.AsJson = False) -> None:
 def _print(published: Published) -> None:
     out = console()
     manifest = published.manifest
-    print_table(
-        ("", "gate", "wanted", "found"),
-        [
-            ("!" if gate["warning"] else "✓", gate["name"], gate["wants"], gate["found"])
-            for gate in manifest["gates"]
-        ],
-        wide="found",
-        fold=True,
-    )
-    for warning in published.warnings:
-        out.print(f"\n[bold yellow]Warning:[/] {terminal.plain(warning)}")
+    print_gates(manifest["gates"])
+    of_gates = {gate["warning"] for gate in manifest["gates"]}
+    print_warnings(warning for warning in published.warnings if warning not in of_gates)
     rows, counts = manifest["rows"], manifest["counts"]
     total = sum(rows.values())
     out.print(

@@ -10,11 +10,10 @@ import typer
 
 from agent_memory.cli import terminal
 from agent_memory.cli.finetune import finetune_app
+from agent_memory.cli.tables import print_table
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from agent_memory.finetune.run import Run
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The run's name, or its folder.")]
@@ -111,9 +110,6 @@ def retract(
 
 
 def _list(*, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from agent_memory.finetune import retraction
 
     with terminal.database() as conn:
@@ -125,17 +121,22 @@ def _list(*, as_json: bool) -> None:
         typer.echo("Nothing was trained yet: agent-memory wizard")
         return
     several = len({one["machine"] for one in found} - {""}) > 1
-    heads = ["run", *(["machine"] if several else []), "begun", "base", "stands at"]
-    table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for one in found:
-        state = terminal.plain(one["standing"])
-        if one["stale"]:
-            state += " [bold red]stale[/]"
-        where = [terminal.plain(one["machine"])] if several else []
-        begun = one["created"][:16].replace("T", " ")
-        table.add_row(terminal.plain(one["name"]), *where, begun, terminal.plain(one["base"]), state)
-    console = Console(highlight=False)
-    console.print(table)
+    print_table(
+        ("run", *(["machine"] if several else []), "begun", "base", "stands at"),
+        [
+            (
+                one["name"],
+                *([one["machine"]] if several else []),
+                one["created"][:16].replace("T", " "),
+                one["base"],
+                one["standing"] + (", stale" if one["stale"] else ""),
+            )
+            for one in found
+        ],
+        wide="stands at",
+        fold=True,
+    )
+    console = terminal.console()
     for one in found:
         for forgotten in one["stale"]:
             rows = forgotten["rows"]
@@ -158,40 +159,32 @@ def _list(*, as_json: bool) -> None:
 
 
 def _compare(one: Run, other: Run, *, as_json: bool) -> None:
-    from rich.console import Console
-
     from agent_memory.finetune import compared
 
     told = compared.compare(one, other)
     if as_json:
         terminal.print_json(told)
         return
-    console = Console(highlight=False)
     lines: list[tuple[str, ...]] = [(line, str(a), str(b)) for line, (a, b) in told["config"].items()]
-    _table(console, "configuration", told["runs"], lines or [("", "the same", "the same")])
+    _table("configuration", told["runs"], lines or [("", "the same", "the same")])
     gates = [
         (f"{gate['step']}: {gate['name']}", *(_gate(found) for found in gate["found"]))
         for gate in told["gates"]
     ]
-    _table(console, "gate", told["runs"], gates)
+    _table("gate", told["runs"], gates)
     rates = [
         (f"{rate['step']}: {rate['name']}", *(_rate(found) for found in rate["found"]))
         for rate in told["rates"]
     ]
-    _table(console, "rate (95 %)", told["runs"], rates)
+    _table("rate (95 %)", told["runs"], rates)
     costs = [(cost["step"], *map(_cost, cost["seconds"], cost["peak_mb"])) for cost in told["costs"]]
-    _table(console, "cost", told["runs"], costs)
+    _table("cost", told["runs"], costs)
 
 
-def _table(console: Console, what: str, names: list[str], lines: list[tuple[str, ...]]) -> None:
-    from rich.table import Table
-
-    table = Table(what, *map(terminal.plain, names), box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for line in lines:
-        table.add_row(*map(terminal.plain, line))
+def _table(what: str, names: list[str], lines: list[tuple[str, ...]]) -> None:
     if lines:
-        console.print(table)
-        console.print()
+        print_table((what, *names), lines, wide=names[-1], fold=True)
+        typer.echo()
 
 
 def _gate(found: dict[str, Any] | None) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from agent_memory.cli import terminal
+from agent_memory.cli.tables import print_table
 
 if TYPE_CHECKING:
     from agent_memory.finetune.pipeline import Progress, Step
@@ -60,7 +60,7 @@ def perform(run: Run, step: Step, found: Callable[[StepRecord], object] | None =
             found(run.steps[step.name])
         elif began:
             record = run.steps[step.name]
-            print_gates(Console(highlight=False), record.gates)
+            print_gates(record.gates)
             took = f"{record.state}, {terminal.span(record.seconds)}, {record.peak_mb:,.0f} MB"
             console.print(f"  {took}\n", style="dim")
 
@@ -69,17 +69,22 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def print_gates(console: Console, gates: Iterable[Mapping[str, Any]]) -> None:
-    table = Table("gate", "wanted", "found", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for gate in gates:
-        mark = "[red]✗[/]" if not gate["passed"] else "[yellow]![/]" if gate["warning"] else "[green]✓[/]"
-        table.add_row(
-            f"{mark} {terminal.plain(gate['name'])}",
-            terminal.plain(str(gate["wants"])),
-            terminal.plain(str(gate["found"])),
+def print_gates(gates: Sequence[Mapping[str, Any]]) -> None:
+    """A line a gate, and the warnings of those that let through what they would else have stopped."""
+    rows = [
+        (
+            "✗" if not gate["passed"] else "!" if gate["warning"] else "✓",
+            gate["name"],
+            str(gate["wants"]),
+            str(gate["found"]),
         )
-    if table.row_count:
-        console.print(table)
-    for gate in gates:
-        if gate["warning"]:
-            console.print(f"[bold yellow]Warning:[/] {terminal.plain(gate['warning'])}")
+        for gate in gates
+    ]
+    if rows:
+        print_table(("", "gate", "wanted", "found"), rows, wide="found", fold=True)
+    print_warnings(gate["warning"] for gate in gates if gate["warning"])
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        terminal.console().print(f"[bold yellow]Warning:[/] {terminal.plain(warning)}")

@@ -11,6 +11,7 @@ import typer
 
 from agent_memory.cli import finetune_steps, terminal
 from agent_memory.cli.finetune import finetune_app
+from agent_memory.cli.tables import print_table
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -93,21 +94,17 @@ def evaluate(
 
 
 def _print(run: Run) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from agent_memory.finetune.training.interval import Difference, Rate
     from agent_memory.finetune.training.score import MEASURES
 
     numbers = run.steps["check"].numbers
     if "tuned" not in numbers:
         return
-    table = Table("", "base", "tuned", "difference", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    rows = []
     for measure in MEASURES:
         base, tuned = (
             Rate(numbers[who][measure]["hits"], numbers[who][measure]["of"]) for who in ("base", "tuned")
         )
-        table.add_row(measure, str(base), str(tuned), str(Difference(**numbers["difference"][measure])))
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"What each answered: {run.evaluation}", markup=False)
+        rows.append((measure, str(base), str(tuned), str(Difference(**numbers["difference"][measure]))))
+    print_table(("", "base", "tuned", "difference"), rows, wide="difference", fold=True)
+    typer.echo(f"What each answered: {run.evaluation}")

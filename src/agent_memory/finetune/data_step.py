@@ -3,9 +3,7 @@ audit's gates go into the run."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from pathlib import Path
 from typing import Any
 
 from agent_memory import settings
@@ -13,6 +11,7 @@ from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import dataset, measure, register, store
 from agent_memory.finetune.dataset import GateFailedError, Wanted
+from agent_memory.finetune.files import sha256
 from agent_memory.finetune.formats import Format
 from agent_memory.finetune.gates import Gate
 from agent_memory.finetune.measure import Measure
@@ -32,7 +31,7 @@ def make(run: Run, tell: Tell) -> Outcome:
 def _made(conn: Connection, run: Run, tell: Tell) -> Outcome:
     """A new one in the run's folder. One that the run made before goes: the journal may have grown since, or shrunk."""
     if (run.data / dataset.MANIFEST).is_file():
-        store.withdraw(conn, _sha256(run.data / dataset.MANIFEST))
+        store.withdraw(conn, sha256(run.data / dataset.MANIFEST))
         conn.commit()
     shutil.rmtree(run.data, ignore_errors=True)
     wanted = run.config.data
@@ -136,7 +135,3 @@ def _found(manifest: Any) -> Outcome:
             "tokenizer": manifest.get("tokenizer"),
         },
     )
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -8,7 +8,6 @@ since their schemas take room in a row.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sqlite3
@@ -26,6 +25,7 @@ from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import balance, extra, formats, gates, measure, places, store
 from agent_memory.finetune import index as known
+from agent_memory.finetune.files import sha256
 from agent_memory.finetune.formats import Format
 from agent_memory.finetune.gates import PARTS, Gate, Limits
 from agent_memory.finetune.measure import Measure
@@ -455,9 +455,7 @@ def _files(folder: Path) -> dict[str, dict[str, Any]]:
     for file in sorted(folder.iterdir()):
         if file.suffix not in (".jsonl", ".parquet"):
             continue
-        with file.open("rb") as content:
-            sha = hashlib.file_digest(content, "sha256").hexdigest()
-        found[file.name] = {"bytes": file.stat().st_size, "sha256": sha}
+        found[file.name] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
         if file.suffix == ".jsonl":
             found[file.name]["rows"] = sum(1 for _ in _lines(file))
     return found
@@ -488,7 +486,7 @@ def _publish(
         conn,
         path=str(out),
         machine=machine.here(),
-        manifest_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        manifest_sha256=sha256(draft.folder / MANIFEST),
         rows=total,
         tombstone_id=last,
         sessions=sessions,
@@ -508,21 +506,17 @@ def state_of(conn: Connection, folder: Path) -> dict[str, Any] | None:
         raise AgentMemoryError(
             f"{folder} is no data set: it has no {MANIFEST}.", "Make one: agent-memory finetune dataset"
         )
-    return store.data_set(conn, hashlib.sha256(file.read_bytes()).hexdigest())
+    return store.data_set(conn, sha256(file))
 
 
 def changed_files(folder: Path) -> list[str]:
     """What of a published data set is not as its manifest says: files that were changed, or are gone."""
     told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-    return [name for name, one in told.items() if _sha256(folder / name) != one["sha256"]]
-
-
-def _sha256(file: Path) -> str | None:
-    try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError:
-        return None
+    return [
+        name
+        for name, one in told.items()
+        if not (folder / name).is_file() or sha256(folder / name) != one["sha256"]
+    ]
 
 
 def _told(wanted: Wanted) -> dict[str, Any]:

@@ -28,13 +28,16 @@ def made(run: Run) -> dict[str, dict[str, Any]]:
         if before and (before["bytes"], before["at"]) == (state.st_size, at):
             found[name] = before
             continue
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        found[name] = {"bytes": state.st_size, "sha256": digest, "at": at}
+        found[name] = {"bytes": state.st_size, "sha256": sha256(file), "at": at}
     with contextlib.suppress(OSError):
         if found:
             (run.folder / _CACHE).write_text(json.dumps(found), encoding="utf-8")
     return {name: {"bytes": one["bytes"], "sha256": one["sha256"]} for name, one in found.items()}
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _known(run: Run) -> dict[str, Any]:

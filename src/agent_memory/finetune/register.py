@@ -4,9 +4,8 @@ database can be reached goes on without; it says so."""
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from agent_memory import machine, settings
 from agent_memory.database import Connection, migrate, server
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import dataset, files, store
+from agent_memory.finetune.gates import PARTS
 from agent_memory.finetune.run import Run
 
 MOST_POINTS = 2_000
@@ -107,16 +107,18 @@ def refuse_stale(run: Run) -> str | None:
 def forgotten(conn: Connection, run: Run) -> list[Forgotten]:
     """What was forgotten of the run's data since it was made, by tombstone."""
     known = _data_set(conn, run)
-    return forgotten_of(conn, known["id"], _row_ids(run.data)) if known else []
+    return forgotten_of(conn, known["id"], run.data) if known else []
 
 
-def forgotten_of(conn: Connection, data_set: int, ids: Sequence[str]) -> list[Forgotten]:
-    """What was forgotten of a data set since it was made, by tombstone. `ids`: of its rows, where they are at hand."""
+def forgotten_of(conn: Connection, data_set: int, folder: Path | None = None) -> list[Forgotten]:
+    """What was forgotten of a data set since it was made, by tombstone. `folder`: where its files are at hand."""
+    gone = store.forgotten(conn, data_set)
+    rows = _rows_by_session(folder) if gone and folder else {}
     told: dict[int, Forgotten] = {}
-    for one in store.forgotten(conn, data_set):
+    for one in gone:
         number, at = one["tombstone_id"], one["forgotten_at"]
         entry = told.setdefault(number, Forgotten(number, at.isoformat() if at else None, []))
-        entry.rows.extend(id_ for id_ in ids if id_.startswith(f"{one['session_id']}/"))
+        entry.rows.extend(rows.get(one["session_id"], ()))
     return list(told.values())
 
 
@@ -159,19 +161,22 @@ def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _data_set(conn: Connection, run: Run) -> dict[str, Any] | None:
-    try:
-        content = (run.data / dataset.MANIFEST).read_bytes()
-    except OSError:
-        return store.data_set_of_run(conn, str(run.folder), machine.here())
-    return store.data_set(conn, hashlib.sha256(content).hexdigest())
+    if (run.data / dataset.MANIFEST).is_file():
+        return dataset.state_of(conn, run.data)
+    return store.data_set_of_run(conn, str(run.folder), machine.here())
 
 
-def _row_ids(folder: Path) -> list[str]:
-    found = []
-    for file in sorted(folder.glob("*.jsonl")):
-        if not file.name.startswith("pairs."):
-            with file.open(encoding="utf-8") as lines:
-                found += [str(json.loads(line)["id"]) for line in lines]
+def _rows_by_session(folder: Path) -> dict[str, list[str]]:
+    """The ids of a data set's rows: those of a session begin with it."""
+    found: dict[str, list[str]] = {}
+    for part in PARTS:
+        with (
+            contextlib.suppress(FileNotFoundError),
+            (folder / f"{part}.jsonl").open(encoding="utf-8") as lines,
+        ):
+            for line in lines:
+                id_ = str(json.loads(line)["id"])
+                found.setdefault(id_.rsplit("/", 2)[0], []).append(id_)
     return found
 
 

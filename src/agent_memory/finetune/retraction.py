@@ -32,7 +32,7 @@ def listed(conn: Connection) -> list[dict[str, Any]]:
 def _elsewhere(conn: Connection, row: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of where a run of another machine stands."""
     states = {name: str(step["state"]) for name, step in row["steps"].items()}
-    stale = register.forgotten_of(conn, row["data_set_id"], []) if row["data_set_id"] else []
+    stale = register.forgotten_of(conn, row["data_set_id"]) if row["data_set_id"] else []
     return {
         "standing": compared.standing_of(states, retracted=row["retracted_at"] is not None),
         "stale": [asdict(one) for one in stale],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +71,6 @@ def read(file: Path) -> Facts:
         tensors=dict(Counter(t.tensor_type.name for t in reader.tensors).most_common()),
         narrow=sum(1 for t in reader.tensors if len(t.shape) == 2 and int(t.shape[0]) % K_BLOCK),
     )
-
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def megabytes(size: float) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 from agent_memory import paths
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import register
+from agent_memory.finetune.files import sha256
 from agent_memory.finetune.gates import Gate
-from agent_memory.finetune.gguf.files import megabytes, sha256
+from agent_memory.finetune.gguf.files import megabytes
 from agent_memory.finetune.pipeline import Progress, Tell
 from agent_memory.finetune.run import Outcome, Run
 
@@ -78,13 +79,6 @@ def remove_named(name: str) -> list[Path]:
     gone = [Path(place) for place, told in receipt.pop(name, {}).items() if _take_back(Path(place), told)]
     _write(receipt)
     return gone
-
-
-def installed() -> dict[str, list[Path]]:
-    """By run: the files that are still there."""
-    return {
-        name: [Path(place) for place in files if _there(Path(place))] for name, files in _receipt().items()
-    }
 
 
 def lm_studio() -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 from agent_memory import paths
 from agent_memory.errors import AgentMemoryError
+from agent_memory.finetune.files import sha256
 from agent_memory.finetune.gguf import child, files, llama, server, verify
 from agent_memory.finetune.gguf.llama import Tools
 from agent_memory.finetune.gguf.server import Server
@@ -113,7 +114,7 @@ class _Check:
         self.outcome.numbers["perplexity"][quantization] = found
         self.outcome.numbers["files"][file.name] = {
             "bytes": facts.bytes,
-            "sha256": files.sha256(file),
+            "sha256": sha256(file),
             "quantization": quantization,
             "memory_bytes": facts.memory(context(self.run, facts)),
             "memory_context": context(self.run, facts),
@@ -139,7 +140,7 @@ class _Check:
         self.outcome.numbers["perplexity"]["adapter"] = found
         self.outcome.numbers["files"][target.name] = {
             "bytes": target.stat().st_size,
-            "sha256": files.sha256(target),
+            "sha256": sha256(target),
             "quantization": "adapter",
         }
 

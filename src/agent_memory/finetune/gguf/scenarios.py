@@ -13,7 +13,6 @@ from agent_memory.finetune.training.score import Call
 Kind = Literal["chain", "failure", "again", "choice", "no tool", "vague"]
 """chain: a result leads to the next call. failure: a call fails and must be made otherwise. again: the user goes on.
 choice: the right one of several tools. no tool: the answer is known. vague: too little is said to act on."""
-MULTI_TURN: tuple[Kind, ...] = ("chain", "failure", "again")
 SYSTEM = "You are a helpful assistant. Use the tools when you need them, and answer in a sentence."
 
 

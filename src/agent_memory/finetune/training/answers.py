@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from agent_memory.finetune.run import Run
 from agent_memory.finetune.training import base
@@ -42,11 +41,6 @@ class Asked:
     def fits(self, question: Question) -> bool:
         """Whether there is room for the question and an answer."""
         return len(self.encoder.prompt(question.messages, question.tools)) + self.longest <= self.room
-
-    def answer(self, messages: list[Message], tools: list[dict[str, Any]]) -> Message:
-        """One answer, as `score.Answer`."""
-        question = Question(id="", messages=messages, tools=tools, expected={})
-        return self.answers([question], lambda _: None)[0]
 
     def answers(self, questions: Sequence[Question], tell: Callable[[int], None]) -> list[Message]:
         """The answers, in the questions' order; `tell` gets how many there are so far."""

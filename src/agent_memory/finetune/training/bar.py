@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from agent_memory.finetune.gates import Gate
 from agent_memory.finetune.training.interval import Rate
 from agent_memory.finetune.training.score import Scores, compare
@@ -121,10 +119,6 @@ def full(scores: Scores, base: Scores, *, canaries: Rate | None = None) -> list[
             )
         )
     return gates
-
-
-def warnings(gates: Iterable[Gate]) -> list[str]:
-    return [f"{gate.name}: {gate.warning}" for gate in gates if gate.warning]
 
 
 def _few(rate: Rate, enough: int) -> str | None:

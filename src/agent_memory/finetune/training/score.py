@@ -40,7 +40,6 @@ MEASURES: dict[str, str] = {
     "secrets": "what looks like a secret in an answer",
 }
 """What is measured, and what counts as a hit. More of the first six is better, of the others less."""
-BETTER_MORE = ("parse", "valid", "tool", "arguments", "multi-turn", "adapts")
 _LEFT_OPEN = re.compile(r"</?tool_call>|<function=|</?function>|\[TOOL_CALLS\]|<\|python_tag\|>")
 _ENDLESS = re.compile(r"(.{4,200}?)\1{3,}\s*\Z", re.S)
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from typing import Any
 from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import curve, dataset
 from agent_memory.finetune import run as runs
+from agent_memory.finetune.files import sha256
 from agent_memory.finetune.gates import Gate
 from agent_memory.finetune.index import TRAIN, VALIDATION
 from agent_memory.finetune.pipeline import Progress, Tell
@@ -84,9 +84,8 @@ def _made_from(run: Run, rows: int | None, epochs: float) -> dict[str, Any]:
         raise AgentMemoryError(f"{run.data} has no rows for training.", "Record more, or ask for more.")
     config = run.config.model_dump(mode="json")
     how = {key: one for key, one in config["training"].items() if key not in ("device", "save_every")}
-    sha256 = hashlib.sha256((run.data / dataset.MANIFEST).read_bytes()).hexdigest()
     return {
-        "data": sha256,
+        "data": sha256(run.data / dataset.MANIFEST),
         "template": run.config.base.template,
         "lora": config["lora"],
         "training": how,
