@@ -24,7 +24,8 @@ from tests.e2e import claude, npm
 from tests.e2e.messages_api import Script, text, tool
 
 from agent_memory.lessons import moment
-from agent_memory.lessons.trigger import Kind, Matcher, Trigger
+from agent_memory.lessons.lesson import Kind
+from agent_memory.lessons.trigger import Matcher, Trigger
 from bench.hook import agent_memory, alternate, connected_settings, percentile_99, temporary_home
 
 LESSONS = 1_000

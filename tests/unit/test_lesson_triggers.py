@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from agent_memory.errors import AgentMemoryError
 from agent_memory.lessons import moment
-from agent_memory.lessons.trigger import Kind, Matcher, Trigger, checked, matches
+from agent_memory.lessons.lesson import Kind
+from agent_memory.lessons.trigger import Matcher, Trigger, checked, matches
 
 COMMANDS = ("git push --force origin main", "cd web && git push --force", "pytest -q", "")
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,14 +26,14 @@ from agent_memory.cli.terminal import (
     tell,
 )
 from agent_memory.errors import AgentMemoryError
-from agent_memory.lessons.lesson import Action, Severity, Status
+from agent_memory.lessons.lesson import Action, Kind, Severity, Status
 from agent_memory.lessons.moment import Phase
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from agent_memory.lessons.lesson import Lesson
-    from agent_memory.lessons.trigger import Kind, Trigger
+    from agent_memory.lessons.trigger import Trigger
 
 RUN_BY_AGENTS = ("CLAUDECODE", "AI_AGENT", "CODEX_SANDBOX", "GEMINI_CLI", "OPENCODE")
 """Variables that agents set for the commands that they run."""
@@ -55,7 +55,7 @@ Numbers = Annotated[
 Title = Annotated[str | None, typer.Option(help="A few words. Default: the rule's beginning.")]
 Pattern = Annotated[str | None, typer.Option(help="What to look for in the call's input; see --kind.")]
 KindOption = Annotated[
-    Literal["regex", "glob", "literal"] | None,
+    Kind | None,
     typer.Option("--kind", help="regex (RE2; the default), glob, or literal: as it stands."),
 ]
 Tool = Annotated[

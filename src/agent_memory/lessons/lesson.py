@@ -16,10 +16,13 @@ Status: TypeAlias = Literal["candidate", "active", "retired", "rejected"]
 Action: TypeAlias = Literal["warn", "ask", "deny"]
 """warn: the call runs, and the model is told · ask: the user is asked first · deny: the call is refused"""
 Maker: TypeAlias = Literal["user", "model", "mining"]
+Kind: TypeAlias = Literal["regex", "glob", "literal"]
+"""How a trigger's pattern is read."""
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 STATUSES: tuple[Status, ...] = get_args(Status)
 ACTIONS: tuple[Action, ...] = get_args(Action)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 LONGEST_RULE = 280
 LONGEST_TITLE = 80

@@ -9,15 +9,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Generic, Literal, TypeAlias, TypeVar, get_args
+from typing import Generic, TypeVar
 
 import re2
 
 from agent_memory.errors import AgentMemoryError
+from agent_memory.lessons.lesson import KINDS, Kind
 from agent_memory.lessons.moment import PHASES, Moment, Phase
-
-Kind: TypeAlias = Literal["literal", "glob", "regex"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 LONGEST_PATTERN = 500
 MOST_NAMES = 20

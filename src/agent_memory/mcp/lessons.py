@@ -12,9 +12,9 @@ from agent_memory.database import Connection
 from agent_memory.journal.fence import fence_rule
 from agent_memory.lessons import gate, render
 from agent_memory.lessons import search as looking
-from agent_memory.lessons.lesson import LONGEST_RULE, LONGEST_TITLE, Draft, Severity, Status
+from agent_memory.lessons.lesson import LONGEST_RULE, LONGEST_TITLE, Draft, Kind, Severity, Status
 from agent_memory.lessons.moment import Phase
-from agent_memory.lessons.trigger import Kind, Trigger
+from agent_memory.lessons.trigger import Trigger
 from agent_memory.mcp.memory import Memory
 from agent_memory.mcp.results import ADDS, READS, result, told
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 from agent_memory.errors import AgentMemoryError
 from agent_memory.journal import projects
 from agent_memory.lessons import gate, ledger, moment, render, search, store
-from agent_memory.lessons.lesson import Action, Draft, Lesson, Maker, Severity, Status
+from agent_memory.lessons.lesson import Action, Draft, Kind, Lesson, Maker, Severity, Status
 from agent_memory.lessons.moment import Phase
-from agent_memory.lessons.trigger import EVERY_TOOL, Kind, Trigger
+from agent_memory.lessons.trigger import EVERY_TOOL, Trigger
 from agent_memory.service.auth import By, Caller
 from agent_memory.service.state import Database, Service
 

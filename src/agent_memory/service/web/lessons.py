@@ -16,12 +16,12 @@ from agent_memory.lessons.lesson import (
     LONGEST_TITLE,
     SEVERITIES,
     Action,
+    Kind,
     Lesson,
     Severity,
     Status,
 )
 from agent_memory.lessons.moment import Phase
-from agent_memory.lessons.trigger import Kind
 from agent_memory.replay import live
 from agent_memory.replay.live import Happening
 from agent_memory.service.auth import By
