@@ -23,7 +23,8 @@ _UNSEEN = re.compile(
 
 def clean(text: str) -> str:
     """`text` without terminal sequences; what cannot be seen is written as `⟨U+202E⟩`."""
-    if text.isascii() and text.isprintable():
+    # Nearly always; a page has hundreds of thousands of characters, and looking for each of _UNSEEN's takes long.
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
     text = _ANSI.sub("", text.replace("\r\n", "\n")).replace("\r", "\n")
     return _UNSEEN.sub(lambda met: f"⟨U+{ord(met[0]):04X}⟩", text)
