@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import typer
 from tests.integration.test_drain import payload
 from typer.testing import CliRunner
 
@@ -102,6 +103,15 @@ def test_where_nobody_can_agree_it_is_said_how(conn: Connection, recorded: Path)
     code, said = typed("forget", "--session", "5cb9c", answer="n\n")
     assert (code, said.splitlines()[-1]) == (1, "Nothing was forgotten.")
     assert typed("forget", "--session", "5cb9c", answer="y\n")[0] == 0
+
+
+@pytest.mark.parametrize(("at_a_terminal", "ends"), [(True, KeyboardInterrupt), (False, AgentMemoryError)])
+def test_ctrl_c_at_a_question_ends_as_it_does_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, at_a_terminal: bool, ends: type[BaseException]
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: at_a_terminal)
+    with pytest.raises(ends), terminal.answered("Nobody is here.", "Add --yes."):
+        raise typer.Abort
 
 
 def test_times_are_spans_dates_and_what_else_is_told_so(recorded: Path) -> None:

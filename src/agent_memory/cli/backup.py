@@ -11,8 +11,17 @@ import typer
 from agent_memory import paths, running, settings
 from agent_memory.cli import completing
 from agent_memory.cli.tables import print_table
-from agent_memory.cli.terminal import AsJson, audit, console, print_error, print_json, readable, span, tell
-from agent_memory.errors import AgentMemoryError
+from agent_memory.cli.terminal import (
+    AsJson,
+    answered,
+    audit,
+    console,
+    print_error,
+    print_json,
+    readable,
+    span,
+    tell,
+)
 
 if TYPE_CHECKING:
     from agent_memory.database.backup.archive import Backup
@@ -221,12 +230,10 @@ def _runs(one: Scheduler) -> bool:
 
 
 def _ask() -> None:
-    try:
+    with answered(
+        "A restore replaces what is stored, and nobody is here to ask; nothing was changed.", "Add --yes."
+    ):
         answer = typer.prompt("Type yes to go on", default="no")
-    except typer.Abort:
-        raise AgentMemoryError(
-            "A restore replaces what is stored, and nobody is here to ask; nothing was changed.", "Add --yes."
-        ) from None
     if answer.strip().lower() != "yes":
         typer.echo("Nothing was changed.")
         raise typer.Exit(1)

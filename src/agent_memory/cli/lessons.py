@@ -17,6 +17,7 @@ from agent_memory.cli.tables import print_table
 from agent_memory.cli.terminal import (
     AsJson,
     Project,
+    answered,
     audit,
     console,
     database,
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 
 RUN_BY_AGENTS = ("CLAUDECODE", "AI_AGENT", "CODEX_SANDBOX", "GEMINI_CLI", "OPENCODE")
 """Variables that agents set for the commands that they run."""
+
+_NOBODY = (
+    "A review asks questions, and nobody is at the keyboard.",
+    "Use: agent-memory lesson list, and lesson approve ID or lesson reject ID.",
+)
 
 lessons_app = typer.Typer(
     help="Rules that speak up before a mistake is made again.", no_args_is_help=True, name="lesson"
@@ -236,10 +242,7 @@ def review(
 
     _only_the_user()
     if not sys.stdin.isatty():
-        raise AgentMemoryError(
-            "A review asks questions, and nobody is at the keyboard.",
-            "Use: agent-memory lesson list, and lesson approve ID or lesson reject ID.",
-        )
+        raise AgentMemoryError(*_NOBODY)
     with database() as conn:
         project_id = projects.resolve(conn, project or os.getcwd())
         ledger.settle(conn)
@@ -254,7 +257,8 @@ def review(
         for place, lesson in enumerate(due, 1):
             out.rule(f"{place} of {len(due)}", align="left")
             _print_lesson(out, lesson, shown[lesson.id])
-            changes = _decision(lesson)
+            with answered(*_NOBODY):
+                changes = _decision(lesson)
             if changes is None:
                 break
             if changes:

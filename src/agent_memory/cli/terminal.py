@@ -172,17 +172,26 @@ def moment(said: str, *, ahead: bool = False) -> datetime:
 def agree(question: str, otherwise: str) -> None:
     """Go on where the user answers with yes; else say `otherwise` and end. Raises AgentMemoryError where nobody can
     answer."""
+    with answered(
+        "Nobody is at the keyboard to agree; nothing was changed.", "Give --yes, once you are sure."
+    ):
+        agreed = typer.confirm(question, default=False, err=True)
+    if not agreed:
+        typer.echo(otherwise, err=True)
+        raise typer.Exit(1)
+
+
+@contextmanager
+def answered(problem: str, remedy: str) -> Iterator[None]:
+    """A block that asks: Ctrl-C ends it as it ends everything, and where nobody can answer that is an AgentMemoryError
+    of these words."""
     try:
-        if not typer.confirm(question, default=False, err=True):
-            typer.echo(otherwise, err=True)
-            raise typer.Exit(1)
+        yield
     except typer.Abort:
         typer.echo(err=True)  # the question's line has no end yet
         if sys.stdin.isatty():
             raise KeyboardInterrupt from None
-        raise AgentMemoryError(
-            "Nobody is at the keyboard to agree; nothing was changed.", "Give --yes, once you are sure."
-        ) from None
+        raise AgentMemoryError(problem, remedy) from None
 
 
 def print_error(problem: str, remedy: str) -> None:
