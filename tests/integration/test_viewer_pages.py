@@ -212,9 +212,26 @@ def test_forgetting_first_tells_what_would_go(api: TestClient, scene: Scene, sta
     assert api.get(f"/api/observations/{turn}").status_code == 200
     receipt = api.post(f"/observations/{turn}/forget", data={"sure": "true"})
     assert "Tombstone" in receipt.text
-    assert "/data/set" in receipt.text  # the data set that holds something of it is named
+    # the data set that holds something of it is named, and what learned from it, with the machine where they lie
+    assert "/data/set  on laptop-3f9a" in receipt.text
+    assert "/training/my-model  on laptop-3f9a" in receipt.text
     assert api.get(f"/observations/{turn}").status_code == 404
     assert "stale since" in api.get("/training").text
+
+
+def test_training_names_the_machines_where_there_are_several(
+    api: TestClient, scene: Scene, state: State
+) -> None:
+    assert "laptop-3f9a" not in api.get("/training").text
+    assert "on laptop-3f9a" in api.get(f"/training/{scene.run}").text
+    with state.pool.connection() as conn:
+        conn.execute(
+            "insert into mem_training_runs (name, folder, machine, created_at, config)"
+            " select name, folder, 'desk-0b17', created_at, config from mem_training_runs"
+        )
+    both = api.get("/training").text
+    assert both.count("desk-0b17") == 1
+    assert both.count("laptop-3f9a") == 2  # of a run, and of its data set
 
 
 def test_a_candidate_is_approved_edited_and_retired(api: TestClient, scene: Scene) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests import tiny_model
 
+from agent_memory.errors import AgentMemoryError
 from agent_memory.finetune import measure
 from agent_memory.finetune.measure import Measure
 
@@ -75,3 +77,10 @@ def test_a_template_without_a_place_for_tools_is_not_counted_by(tmp_path: Path) 
     )
     made.save_pretrained(tmp_path)
     assert "has no place for tools" in measure.by_file(tmp_path, "trl").told
+
+
+def test_without_the_extra_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(AgentMemoryError, match="not installed: tokenizers") as refused:
+        measure.by_file(tmp_path, "trl")
+    assert "pip install" in refused.value.remedy

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import formats
+from agent_memory.finetune import extra, formats
 from agent_memory.finetune.formats import Format
 
 CHARS_PER_TOKEN = 3.5
@@ -71,9 +71,13 @@ def estimated(form: Format) -> Measure:
 def by_file(tokenizer: Path, form: Format) -> Measure:
     """By a tokenizer's own file, or the folder that it lies in; with the chat template beside it, where there is one
     that shows calls and their results and the form leaves rendering to the trainer. Raises AgentMemoryError: no such
-    file, or no tokenizer."""
-    import tokenizers
-
+    file, no tokenizer, or the extra's packages are missing."""
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise AgentMemoryError(
+            f"Counting by a tokenizer needs packages that are not installed: {error.name}.", extra.install()
+        ) from error
     file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     try:
         made = tokenizers.Tokenizer.from_file(str(file))
