@@ -40,7 +40,7 @@ down:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
 .venv/installed: .venv/bin/python pyproject.toml
-	@echo 'Installing into .venv …'
+	@echo 'Installing into .venv (400 MB, once; some minutes) …'
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 

@@ -148,6 +148,13 @@ def test_an_answer_says_what_is_wrong_with_the_question(recorded: Path) -> None:
     assert (code, "no training run 'nope'" in said, "Errno" in said) == (1, True, False), said
 
 
+def test_what_was_set_is_said(recorded: Path) -> None:
+    code, said = typed("retention", "set", "--days", "90", "--project", "the till")
+    assert (code, said.splitlines()) == (0, ["the till (#1): keeps 90 days", "Nothing would go."])
+    code, said = typed("project", "split", "the till", "--path", "/nowhere")
+    assert (code, "goes into #2" in said) == (0, True), said
+
+
 def test_tail_tells_the_day_where_it_is_another(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

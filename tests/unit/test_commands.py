@@ -97,6 +97,17 @@ def test_ctrl_c_while_the_command_is_still_being_loaded_is_no_traceback(tmp_path
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
+def test_the_command_line_alone_loads_no_database_and_no_network() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, agent_memory.cli.main; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert not {"psycopg", "httpx", "fastapi", "onnxruntime", "mcp"} & set(said.stdout.split())
+
+
 def test_every_section_of_the_help_names_commands_once() -> None:
     named = [name for names in SECTIONS.values() for name in names]
     assert len(named) == len(set(named))

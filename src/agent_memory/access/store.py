@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent_memory.database import Connection
+if TYPE_CHECKING:
+    from agent_memory.database import Connection
 
 
 def insert_token(

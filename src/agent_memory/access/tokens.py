@@ -11,11 +11,13 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from agent_memory.access import store
-from agent_memory.database import Connection
 from agent_memory.errors import AgentMemoryError
+
+if TYPE_CHECKING:  # the command line asks for the scopes alone, at every start
+    from agent_memory.database import Connection
 
 Scope: TypeAlias = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -155,8 +155,11 @@ def _tell(moved: Moved, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json(moved)
         return
-    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in moved.counts().items())
-    done = "Would move" if dry_run else "Moved"
-    typer.echo(
-        f"{done} from #{moved.source} to #{moved.target}: {counts or 'nothing that is there already'}."
-    )
+    counts = ", ".join(counted(count, name.replace("_", " ")) for name, count in moved.counts().items())
+    if counts:
+        typer.echo(
+            f"{'Would move' if dry_run else 'Moved'} from #{moved.source} to #{moved.target}: {counts}."
+        )
+    else:
+        later = "would go" if dry_run else "goes"
+        typer.echo(f"Nothing of it is left to move; what comes later {later} into #{moved.target}.")

@@ -11,10 +11,10 @@ from agent_memory.cli import completing, terminal
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from agent_memory.database import Connection
-    from agent_memory.forgetting.retention import Due
+    from agent_memory.forgetting.retention import Due, Policy
 
 group = typer.Typer(
     help="Let go of old sessions, by age and by size. Off until it is set.",
@@ -50,11 +50,7 @@ def show(*, as_json: terminal.AsJson = False) -> None:
     if not policies:
         typer.echo("Nothing is set: everything is kept. Set it with: agent-memory retention set --days N")
     for one in policies:
-        where = "every project" if one.project_id is None else f"{names[one.project_id]} (#{one.project_id})"
-        bounds = [f"{one.days} days"] if one.days else []
-        bounds += [f"{one.megabytes} MB"] if one.megabytes else []
-        kept = f"keeps {' and '.join(bounds)}" if bounds else "keeps everything"
-        typer.echo(f"{where}: {kept}{', notes too' if one.notes else ''}")
+        typer.echo(_said(one, names))
     if last:
         typer.echo(
             f"Last run {last['ran_at'].astimezone():%Y-%m-%d %H:%M}: {_size(last['bytes'])} freed,"
@@ -78,7 +74,7 @@ def set_(
     Nothing goes yet: the service does it within a day, `retention run` at once. With neither bound a project keeps
     everything.
     """
-    from agent_memory.forgetting import retention
+    from agent_memory.forgetting import retention, store
     from agent_memory.forgetting.retention import Policy
 
     with terminal.database() as conn:
@@ -86,9 +82,11 @@ def set_(
         retention.change(conn, policy)
         terminal.audit(conn, "retention set", kind="admin")
         due = retention.plan(conn, settings.load())
+        names = {row["id"]: row["name"] for row in store.projects(conn)}
     if as_json:
         terminal.print_json(due)
     else:
+        typer.echo(_said(policy, names))
         _print_plan(due)
 
 
@@ -142,6 +140,15 @@ def run(
         terminal.print_json(done)
     else:
         typer.echo(f"Let go of {done.counts.get('mem_sessions', 0):,} sessions, {_size(done.bytes)}.")
+
+
+def _said(policy: Policy, names: Mapping[int, str]) -> str:
+    """What a setting keeps."""
+    where = f"{names[policy.project_id]} (#{policy.project_id})" if policy.project_id else "every project"
+    bounds = [f"{policy.days} days"] if policy.days else []
+    bounds += [f"{policy.megabytes} MB"] if policy.megabytes else []
+    kept = f"keeps {' and '.join(bounds)}" if bounds else "keeps everything"
+    return f"{where}: {kept}{', notes too' if policy.notes else ''}"
 
 
 def _project(conn: Connection, argument: str | None) -> int | None:
