@@ -301,6 +301,20 @@ def test_one_request_too_many_is_told_when_to_come_again(narrow: TestClient, sta
     assert narrow.post("/api/observations", json=note, headers=other).status_code == 201  # as has each token
 
 
+def test_a_flood_is_told_in_the_log_once_and_not_in_the_audit_log(
+    narrow: TestClient, state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    note = {"project": OURS, "text": "x"}
+    assert [narrow.post("/api/observations", json=note).status_code for _ in range(9)] == [201] * 3 + [
+        429
+    ] * 6
+    (line,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    assert line == "owner by tcp asks for more than 3 writes in a minute, and is sent away"
+    with state.pool.connection() as conn:
+        kept = conn.execute("select status from mem_audit_log").fetchall()
+    assert [row["status"] for row in kept] == [201] * 3
+
+
 def test_guessing_tokens_is_limited_too(narrow: TestClient) -> None:
     got = [narrow.get("/api/projects", headers=bearer(f"agmem_{n}")).status_code for n in range(6)]
     assert got == [401] * 5 + [429]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import socket
@@ -510,6 +511,28 @@ def test_what_is_read_over_mcp_is_written_down_where_the_log_is_to_hold_it(
     assert [(line["who"], line["action"]) for line in lines] == [
         ("mcp", name) for name in ("recall", "search", "timeline", "get_observations", "search_lessons")
     ]
+
+
+def test_an_agent_that_is_killed_while_it_waits_is_no_trouble(
+    state: State, folder: Path, start: Callable[..., Agent], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", host.__name__)
+    with serving(state):
+        agent = start(folder)
+        agent.begin()
+        agent.call("timeline")
+        with state.pool.connection() as conn, conn.transaction():
+            conn.execute("lock table mem_observations in access exclusive mode")
+            for _ in range(30):
+                agent.send("tools/call", {"name": "timeline", "arguments": {}})
+            wait_until(lambda: waiting_for_a_lock(state))
+            agent.process.kill()
+            agent.process.wait()
+        other = start(folder)
+        other.begin()
+        other.call("timeline")
+        wait_until(lambda: any("a session ended" in one.getMessage() for one in caplog.records))
+    assert [one.levelname for one in caplog.records if one.levelno > logging.INFO] == []
 
 
 def waiting_for_a_lock(state: State) -> bool:

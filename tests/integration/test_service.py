@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 from starlette.testclient import TestClient
 from tests.integration.conftest import TOKEN, remember
@@ -16,12 +18,51 @@ from tests.integration.test_drain import payload
 from agent_memory import paths
 from agent_memory.capture import spool
 from agent_memory.cli import service as cli_service
+from agent_memory.database import Connection
 from agent_memory.database.backup import archive
 from agent_memory.errors import AgentMemoryError
 from agent_memory.health import rules
 from agent_memory.observations import embed
-from agent_memory.service import app, health
+from agent_memory.service import app, health, run
 from agent_memory.service.state import State
+
+
+def test_the_log_tells_of_each_trouble_once_and_when_it_is_over(
+    state: State, database_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", run.__name__)
+    monkeypatch.setattr(run, "RETRY_FIRST", 0.01)
+    monkeypatch.setattr(run, "RETRY_MOST", 0.01)
+    stopping = threading.Event()
+    troubles: list[Exception | None] = [
+        *[psycopg.OperationalError("the server closed the connection")] * 3,
+        *[ValueError("a bug of ours")] * 3,
+        None,
+    ]
+    told: list[int] = []
+
+    def work(_: Connection) -> None:
+        told.append(len(state.notes))  # what is wrong is in the notes only while it is
+        if trouble := troubles.pop(0):
+            raise trouble
+        stopping.set()
+
+    run._with_database(work, "spool", state, database_url, stopping)
+    assert told == [0] * 7
+    said = [
+        (one.levelname, one.getMessage().partition(": ")[0], bool(one.exc_info)) for one in caplog.records
+    ]
+    lost, back = ("WARNING", "trying again and again", False), ("INFO", "the database answers again", False)
+    assert said == [lost, back, lost, back, lost, back, ("WARNING", "trying again and again", True)]
+
+
+def test_a_log_that_has_become_long_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LONGEST_LOG", 3)
+    file = run._log("worker.log")
+    file.write_text("long")
+    assert run._log("worker.log").read_text() == ""
+    assert file.with_suffix(".log.1").read_text() == "long"
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_without_the_token_tcp_gives_nothing_but_health(api: TestClient) -> None:

@@ -3,6 +3,7 @@ when to send it again."""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 
@@ -12,6 +13,8 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from agent_memory.errors import AgentMemoryError
 from agent_memory.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class TooManyRequests(AgentMemoryError):  # noqa: N818 - named as HTTP does
@@ -39,6 +42,8 @@ class Limits:
             ("socket", "reads"): settings.rate_limit_socket,
         }
         self._counters = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._refused: set[tuple[str, str, str]] = set()
+        """Who is sent away at the moment: told in the log once, however often it comes."""
 
     def count(self, caller: str, *, door: str, writes: bool) -> None:
         """Count one request. Raises TooManyRequests where it is one too many."""
@@ -47,7 +52,14 @@ class Limits:
         if allowed == 0:
             return
         item = RateLimitItemPerMinute(allowed)
-        if self._counters.hit(item, door, caller, what):
+        key = (door, caller, what)
+        if self._counters.hit(item, *key):
+            self._refused.discard(key)
             return
-        until = self._counters.get_window_stats(item, door, caller, what).reset_time
+        if key not in self._refused:
+            self._refused.add(key)
+            log.warning(
+                "%s by %s asks for more than %d %s in a minute, and is sent away", caller, door, allowed, what
+            )
+        until = self._counters.get_window_stats(item, *key).reset_time
         raise TooManyRequests(allowed, what, max(1, math.ceil(until - time.time())))

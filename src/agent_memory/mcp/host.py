@@ -138,9 +138,9 @@ class Host:
             asked.set()
             try:
                 await self._session(reader, writer)
-            except (OSError, ValueError) as error:  # it was killed, or is no relay
-                log.info("a session ended: %s", error)
-            except Exception:
+            except* (OSError, ValueError) as gone:  # it was killed, or is no relay
+                log.info("a session ended: %s", _first(gone))
+            except* Exception:
                 log.exception("a session ended")
             finally:
                 writer.transport.abort()
@@ -175,40 +175,39 @@ class Host:
                 t.name for t in await mcp.list_tools() if t.annotations and t.annotations.read_only_hint
             }
             served = mcp._lowlevel_server  # the public ways take the process's own stdin
-            served.middleware.append(
-                self._measured(f"{hello.get('client') or 'an agent'} in {folder}", reading)
-            )
+            who = f"{hello.get('client') or 'an agent'} in {folder}, session {next(self._numbers)}"
+            served.middleware.append(self._measured(who, reading))
             # Both ask for files; what they do with them, these two can.
             stdin, stdout = cast("anyio.AsyncFile[str]", reader), cast("anyio.AsyncFile[str]", _Lines(writer))
             async with stdio_server(stdin, stdout) as (incoming, outgoing):
                 await served.run(incoming, outgoing, served.create_initialization_options())
 
-    def _measured(self, who: str, reading: Collection[str]) -> ServerMiddleware[Any]:
+    def _measured(self, session: str, reading: Collection[str]) -> ServerMiddleware[Any]:
         """What lets a session's calls through: as many a minute as a token's over REST, and few at a time. `reading`
         names the tools that change nothing."""
         from agent_memory.mcp import results
 
-        session = str(next(self._numbers))
         turns = asyncio.Semaphore(AT_ONCE)
-        refusing = False
 
         async def measured(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-            nonlocal refusing
             if ctx.method != "tools/call":
                 return await call_next(ctx)
             writes = (ctx.params or {}).get("name") not in reading
             try:
                 self._limits.count(session, door="mcp", writes=writes)
             except TooManyRequests as error:
-                if not refusing:
-                    log.warning("%s: %s It is refused.", who, error.problem)
-                refusing = True
                 return results.failed(error)
-            refusing = False
             async with turns:
                 return await call_next(ctx)
 
         return measured
+
+
+def _first(errors: BaseException) -> BaseException:
+    """What one of a group is, however deep it lies."""
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
 
 
 class _Lines:

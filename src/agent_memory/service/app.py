@@ -80,6 +80,8 @@ def create(state: State) -> FastAPI:
         kind, caller = "read" if looks_on else auth.kind(request), request.state.caller
         if request.url.path == "/api/hook" or not audit.wanted(state.settings, kind, status):
             return  # a hook's question changes nothing
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            return  # a flood is to cost nothing; the service's log tells of it
         if "newer" in state.notes:
             return  # nothing of ours may fit into the tables
         action = f"{request.method} {request.url.path[:LONGEST_PATH]}"

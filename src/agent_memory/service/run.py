@@ -59,7 +59,9 @@ LISTEN_EVERY = 300.0  # seconds between two looks whether an agent works and its
 WATCH_EVERY = 1.0  # seconds between two looks whether the worker lives
 STOP_WITHIN = 10.0  # seconds that the worker gets to stop
 STOPS_WITHIN = 0.5  # seconds after a signal in which it begins to stop
+STEADY = 60.0  # seconds that something works, after which a failure is a new one
 DAY = 86_400.0  # seconds
+LONGEST_LOG = 5 << 20  # bytes; then a new one is begun
 
 
 def serve(*, adopt: bool) -> None:
@@ -198,7 +200,8 @@ def _reconcile(
                 continue  # more may follow at once
             if due:
                 done = reconcile.reconcile(conn, due, state.settings)
-                log.info("session files: %d read, new: %s", done.files - done.unchanged, done.stored)
+                if read := done.files - done.unchanged:
+                    log.info("session files: %d read, new: %s", read, done.stored)
                 due.clear()
                 with conn.transaction():
                     ledger.settle(conn)
@@ -219,7 +222,7 @@ def _mine(state: State, conninfo: str, stopping: threading.Event) -> None:
     """Look for lessons when it is quiet."""
 
     def work(conn: Connection) -> None:
-        mining.keep_mining(conn, conninfo, stopping, _private(paths.logs() / "mining.log"))
+        mining.keep_mining(conn, conninfo, stopping, _log("mining.log"))
 
     _with_database(work, "mining", state, conninfo, stopping)
 
@@ -248,17 +251,29 @@ def _with_database(
     conninfo: str,
     stopping: threading.Event,
 ) -> None:
-    """Do `work` with a connection; when the database goes away, wait, start it where it is ours, and do it again."""
+    """Do `work` with a connection; when the database goes away, wait, start it where it is ours, and do it again. The
+    log tells of each trouble once, however often it is tried, and when a database that was away is back."""
     wait = RETRY_FIRST
+    trouble, away = "", False
     while not stopping.is_set():
+        connected = None
         try:
             with server.connect(conninfo) as conn:
+                connected = time.monotonic()
                 state.notes.pop(name, None)
+                if away:
+                    log.info("the database answers again")
+                    away, trouble = False, ""
                 work(conn)
-                wait = RETRY_FIRST
+                wait, trouble = RETRY_FIRST, ""
         except Exception as error:
-            log.exception("%s: trying again in %.1f s", name, wait)
-            state.notes[name] = f"{type(error).__name__}: {error}"
+            if connected and time.monotonic() - connected > STEADY:
+                wait, trouble = RETRY_FIRST, ""
+            away = isinstance(error, psycopg.OperationalError | AgentMemoryError)
+            said = f"{type(error).__name__}: {error}"
+            if said != trouble:
+                log.warning("trying again and again: %s", said, exc_info=not away)
+            trouble = state.notes[name] = said
             stopping.wait(wait)
             wait = min(wait * 2, RETRY_MOST)
             if not stopping.is_set() and server.is_embedded(conninfo):
@@ -272,7 +287,10 @@ def _watch_over_worker(state: State, conninfo: str, stopping: threading.Event) -
     wait = RETRY_FIRST
     while not stopping.is_set():
         began = time.monotonic()
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=_log_file("worker.log")) as child:
+        with (
+            _log("worker.log").open("ab") as out,
+            subprocess.Popen(command, stdin=subprocess.PIPE, stderr=out) as child,
+        ):
             assert child.stdin is not None
             child.stdin.write(conninfo.encode() + b"\n")
             child.stdin.flush()
@@ -350,18 +368,17 @@ def _warn_of_trust(conn: Connection, config: Settings) -> None:
 
 def _log_to_file() -> None:
     handler = logging.handlers.RotatingFileHandler(
-        _private(paths.logs() / "service.log"), maxBytes=5 << 20, backupCount=3, encoding="utf-8"
+        _log("service.log"), maxBytes=LONGEST_LOG, backupCount=3, encoding="utf-8"
     )
     logging.basicConfig(
         level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(threadName)s %(message)s"
     )
 
 
-def _log_file(name: str) -> int:
-    return os.open(_private(paths.logs() / name), os.O_WRONLY | os.O_APPEND)
-
-
-def _private(file: Path) -> Path:
-    paths.make_private(file.parent)
+def _log(name: str) -> Path:
+    """A log for its owner alone; one that has become long is set aside first."""
+    file = paths.make_private(paths.logs()) / name
+    if file.exists() and file.stat().st_size > LONGEST_LOG:
+        file.rename(file.with_suffix(".log.1"))
     os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
     return file
