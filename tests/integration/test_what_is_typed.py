@@ -86,6 +86,14 @@ def test_why_without_a_session_tells_of_the_last_one_here(recorded: Path) -> Non
     assert (code, "Several sessions" in said, "5cb9c93e-bb59" in said) == (1, True, True), said
 
 
+def test_why_in_a_project_of_notes_alone_says_that_it_has_no_session(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recorded.parent)
+    assert typed("save", "The till is open on Sundays.")[0] == 0
+    assert typed("why") == (0, "This project has no session yet.\n")
+
+
 def test_a_session_is_forgotten_by_the_beginning_of_its_id(conn: Connection, recorded: Path) -> None:
     assert typed("forget", "--session", "5cb9", "--yes")[0] == 1
     code, said = typed("forget", "--session", "5cb9c", "--yes")

@@ -86,11 +86,15 @@ def why(
             known = context_store.latest_session(conn, terminal.project(conn, None))
         else:
             known = terminal.session(conn, session)
-        if known is None:
+        if known is None and session is not None:
             raise AgentMemoryError(
-                f"No session {session!r} is known here." if session else "This project has no session yet.",
+                f"No session {session!r} is known here.",
                 "agent-memory show ID tells the session that a memory is from.",
             )
+        if known is None:
+            empty: dict[str, Any] = {"session_id": None, "items": [], "lessons": []}
+            terminal.tell("This project has no session yet.", empty, as_json=as_json)
+            return
         rows = context_store.injections(conn, session_id=known, limit=1000)[::-1]
         ledger.settle(conn)
         spoke = lessons.ledger(conn, session_id=known, limit=1000)[::-1]
