@@ -18,21 +18,21 @@ from agent_memory.cli import main
 from agent_memory.database import Connection
 from agent_memory.finetune import pipeline
 from agent_memory.finetune import run as runs
-from agent_memory.finetune.gguf import chat, make
+from agent_memory.finetune.gguf import chat, install, make
 from agent_memory.finetune.pipeline import Progress
 from agent_memory.finetune.run import Outcome, Run, StepRecord
 from tests import llama_cpp, transcripts
 from tests.e2e import wheels
 from tests.e2e.npm import NotAvailableError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_000)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(5_400)]
 CONFIG: dict[str, Any] = {
     "name": "small",
     "base": {"template": "qwen2_5"},
     "lora": {"rank": 16, "alpha": 32},
-    "training": {"epochs": 2, "context": 1_024, "batch": 4, "accumulate": 1, "learning_rate": 1e-3},
+    "training": {"epochs": 1, "context": 1_024, "batch": 2, "accumulate": 1, "learning_rate": 1e-3},
     "smoke": {"rows": 24, "epochs": 1},
-    "evaluation": {"questions": 16, "max_new_tokens": 64},
+    "evaluation": {"questions": 16, "max_new_tokens": 96},
 }
 
 
@@ -50,7 +50,7 @@ def test_recorded_sessions_become_a_model_that_calls_tools_it_never_saw(
         base = wheels.smollm2()
     except NotAvailableError as error:
         pytest.skip(f"NOT TESTED: {error}")
-    folder = transcripts.write(tmp_path / "projects", projects=6, sessions=8, turns=1)
+    folder = transcripts.write(tmp_path / "projects", projects=10, sessions=14)
     backfill(conn, find([folder]), settings.load(), lambda _: None)
     conn.commit()
     config = tmp_path / "train_config.yaml"
@@ -71,12 +71,20 @@ def test_recorded_sessions_become_a_model_that_calls_tools_it_never_saw(
     beside = run.steps["check"].numbers
     assert beside["tuned"]["parse"]["rate"] > beside["base"]["parse"]["rate"]
     if stopped is not None:
-        # So small a model does not pass every gate: the run has ended above, with that gate's code. What comes after
+        # So small a model may not pass every gate: the run has ended above, with that gate's code. What comes after
         # is done here by hand, for the test alone: nothing of it is written into the run, or installed.
         by_hand(run, stopped.name)
     spoken = [json.loads(line) for line in (run.evaluation / "chat.tuned.jsonl").read_text().splitlines()]
     assert sum(one["calls"] for one in spoken) > 0
+    assert sum(one["stopped"] == "loop" for one in spoken) < len(spoken) / 2
     assert (run.evaluation / "chat.base.jsonl").is_file()
+    shipped = list((install.lm_studio() / "agent-memory" / "small").glob("*.gguf"))
+    if stopped is not None:
+        assert not shipped
+        failed = [gate for gate in run.steps[stopped.name].gates if not gate["passed"]]
+        told = "; ".join(f"{gate['name']}: {gate['found']}" for gate in failed)
+        pytest.xfail(f"NO MODEL WAS SHIPPED: {stopped.title} stopped the run. {told}")
+    assert [file.name for file in shipped] == ["small-Q4_K_M.gguf"]
 
 
 def by_hand(run: Run, stopped: str) -> None:
