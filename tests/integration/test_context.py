@@ -21,13 +21,20 @@ from agent_memory.lessons import store as lessons
 from agent_memory.lessons.lesson import Draft, Status
 from agent_memory.lessons.trigger import Trigger
 from agent_memory.recall import context, context_store
-from agent_memory.service.context import asks, asks_when_down
+from agent_memory.service import context as answers
 from agent_memory.service.state import State
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 LOGIN = "Why are members logged out after a minute?"
 ANSWER = "LOGIN_TIMEOUT was 60 seconds where 30 minutes were meant; login.py is mended."
 UPLOADS = "Move the uploads to the new bucket"
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told is tested here, and not how soon: on a busy machine it would be late, which is silence."""
+    monkeypatch.setattr(answers, "AT_START_MS", 20_000)
+    monkeypatch.setattr(answers, "AT_PROMPT_MS", 20_000)
 
 
 @pytest.fixture
@@ -207,8 +214,8 @@ def test_a_project_and_a_user_can_have_silence(
     off = state.settings.model_copy(update={"agent_memory_context": False})
     state.settings = off
     assert start(api, "z") == ""
-    assert [ask.event for ask in asks(off)] == ["SessionStart"]  # what is wrong is still told
-    assert asks_when_down(off) == ()
+    assert [ask.event for ask in answers.asks(off)] == ["SessionStart"]  # what is wrong is still told
+    assert answers.asks_when_down(off) == ()
 
 
 def test_why_prints_what_a_session_was_told(
@@ -380,7 +387,7 @@ def test_prompts_are_left_alone_unless_the_user_wants_it(state: State, api: Test
     session(state, "a", (LOGIN, ANSWER))
     assert submit(api, LOGIN) == ""
     assert injections(api) == []
-    assert [ask.event for ask in asks(state.settings)] == ["SessionStart"]
+    assert [ask.event for ask in answers.asks(state.settings)] == ["SessionStart"]
 
 
 def test_an_answer_that_is_not_found_in_time_is_silence_and_is_written_down(
@@ -392,6 +399,7 @@ def test_an_answer_that_is_not_found_in_time_is_silence_and_is_written_down(
         conn.execute("select pg_sleep(5)")
 
     session(state, "a", (LOGIN, ANSWER))
+    monkeypatch.setattr(answers, "AT_PROMPT_MS", 120)
     monkeypatch.setattr(context, "at_prompt", slow)
     assert submit(asked_too, LOGIN) == ""
     (row,) = injections(asked_too)
