@@ -28,7 +28,10 @@ def test_a_newcomer_sees_the_sample_answered_and_a_second_run_adds_nothing() -> 
         said = machine.run("welcome")
         assert sample.QUESTION in said
         assert "The login timeout is now a sliding one" in " ".join(said.split())
+        assert "Recorded: claude." in said
+        machine.run("disconnect", "claude")
         again = machine.run("welcome")
+        assert "connect claude" in again
         assert "nothing new" in again
         assert sample.QUESTION in again
         (asked,) = (line for line in again.splitlines() if sample.QUESTION in line)

@@ -128,6 +128,7 @@ def welcome() -> None:
     """Import the history that is there, or a sample; recall once."""
     from agent_memory import sample
     from agent_memory.capture import backfill as filling
+    from agent_memory.capture import heard
     from agent_memory.service import sockets
 
     if running.process_id() is None:
@@ -146,7 +147,10 @@ def welcome() -> None:
         command = command.relative_to(Path.cwd())
     _show_one_recall(out, command, None if files else sample.QUESTION)
     out.print(f"\nagent-memory runs at [bold]{sockets.address(settings.load())}[/bold]")
-    out.print(f"Next: [bold]{command} connect claude[/bold]   then use Claude Code as always.")
+    if recorded := heard.expected():
+        out.print(f"Recorded: {', '.join(recorded)}.   Look: [bold]{command} open[/bold]")
+    else:
+        out.print(f"Next: [bold]{command} connect claude[/bold]   then use Claude Code as always.")
 
 
 def mcp() -> None:
