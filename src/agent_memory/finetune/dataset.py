@@ -221,32 +221,33 @@ def _audited(
         multi_turn=settings.agent_memory_finetune_multi_turn,
         tokens=wanted.tokens,
     )
-    index = known.open_index(draft.folder / "index.sqlite")
-    _cut(draft, index, success_only=wanted.success_only)
-    known.drop_copies(index)
-    split_by, warnings = balance.split(index)
-    unreached = balance.balance(index, project_share=limits.project_share, tool_share=limits.tool_share)
-    _write(draft, index)
-    found = gates.audit(draft.folder, draft.places, limits, unreached=unreached)
-    if gates.failed(found):
-        raise GateFailedError(found)
-    draft.dropped.update(known.counted(index, "dropped", "dropped is not null"))
-    warnings += [gate.warning for gate in found if gate.warning]
-    manifest = {
-        "format": wanted.form,
-        "split_by": split_by,
-        "rows": {part: known.counted(index, "part").get(part, 0) for part in PARTS},
-        **_numbers(index),
-        "dropped": dict(draft.dropped.most_common()),
-        "schemas": {
-            "how": "inferred from the arguments that were seen; required is what was always there",
-            "seen": draft.tools.seen(),
-        },
-        "gates": [gate.as_dict() for gate in found],
-        "warnings": warnings,
-    }
-    sessions = [one for (one,) in index.execute("select distinct session from rows where dropped is null")]
-    index.close()
+    with known.open_index(draft.folder / "index.sqlite") as index:
+        _cut(draft, index, success_only=wanted.success_only)
+        known.drop_copies(index)
+        split_by, warnings = balance.split(index)
+        unreached = balance.balance(index, project_share=limits.project_share, tool_share=limits.tool_share)
+        _write(draft, index)
+        found = gates.audit(draft.folder, draft.places, limits, unreached=unreached)
+        if gates.failed(found):
+            raise GateFailedError(found)
+        draft.dropped.update(known.counted(index, "dropped", "dropped is not null"))
+        warnings += [gate.warning for gate in found if gate.warning]
+        manifest = {
+            "format": wanted.form,
+            "split_by": split_by,
+            "rows": {part: known.counted(index, "part").get(part, 0) for part in PARTS},
+            **_numbers(index),
+            "dropped": dict(draft.dropped.most_common()),
+            "schemas": {
+                "how": "inferred from the arguments that were seen; required is what was always there",
+                "seen": draft.tools.seen(),
+            },
+            "gates": [gate.as_dict() for gate in found],
+            "warnings": warnings,
+        }
+        sessions = [
+            one for (one,) in index.execute("select distinct session from rows where dropped is null")
+        ]
     _render(draft.folder, wanted.form)
     manifest["files"] = _files(draft.folder)
     return manifest, warnings, sessions

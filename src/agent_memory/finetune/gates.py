@@ -69,18 +69,23 @@ def audit(folder: Path, places: Places, limits: Limits, *, unreached: Mapping[st
     gates = [Gate(name=name, wants=wants) for name, wants, _ in checks]
     at_fault = [0] * len(checks)
     file = folder / "audit.sqlite"
-    index = rows.open_index(file)
-    for row in _all(folder):
-        for number, (_, _, check) in enumerate(checks):
-            if check(row):
-                at_fault[number] += 1
-                gates[number].rows += [row["id"]] * (len(gates[number].rows) < NAMED)
-        if "messages" in row:
-            rows.add(index, row_of(row), row["part"])
-    for gate, n in zip(gates, at_fault, strict=True):
-        gate.found, gate.passed = f"{n:,} rows at fault", n == 0
-    gates = [_some(index), *gates, *_leaks(index), *_shares(index, limits, unreached), _multi(index, limits)]
-    index.close()
+    with rows.open_index(file) as index:
+        for row in _all(folder):
+            for number, (_, _, check) in enumerate(checks):
+                if check(row):
+                    at_fault[number] += 1
+                    gates[number].rows += [row["id"]] * (len(gates[number].rows) < NAMED)
+            if "messages" in row:
+                rows.add(index, row_of(row), row["part"])
+        for gate, n in zip(gates, at_fault, strict=True):
+            gate.found, gate.passed = f"{n:,} rows at fault", n == 0
+        gates = [
+            _some(index),
+            *gates,
+            *_leaks(index),
+            *_shares(index, limits, unreached),
+            _multi(index, limits),
+        ]
     file.unlink()
     return gates
 

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from agent_memory.finetune import near
@@ -27,10 +28,12 @@ create table bands (band blob, row integer, primary key (band, row)) without row
 """
 
 
-def open_index(file: Path) -> sqlite3.Connection:
-    index = sqlite3.connect(file, isolation_level=None)
-    index.executescript(f"pragma journal_mode = off; pragma synchronous = off; {_TABLES} begin;")
-    return index
+@contextmanager
+def open_index(file: Path) -> Iterator[sqlite3.Connection]:
+    """A new index in `file`; what is written into it need not outlive the block."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as index:
+        index.executescript(f"pragma journal_mode = off; pragma synchronous = off; {_TABLES} begin;")
+        yield index
 
 
 def label(tool: str, arguments: object) -> str:

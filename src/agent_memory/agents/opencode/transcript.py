@@ -91,9 +91,9 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         database.execute("begin")
         database.execute("select 1 from session").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.Error as error:
         database.close()
-        if Path(f"{path}-wal").exists():
+        if not isinstance(error, sqlite3.OperationalError) or Path(f"{path}-wal").exists():
             raise
         # In a folder that cannot be written, and with nobody writing the database, SQLite must be told so.
         database = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
