@@ -286,15 +286,13 @@ class _Work:
         self.lines.answered(f"I could not find out: {why}.")
 
     def hopeless(self) -> None:
-        """Refused for the same reason, however it is written: after the second time that is the answer."""
+        """Refused, and nothing could be done otherwise: that is the answer. A second try that is nearly the same would
+        teach to try on."""
         name, why = self._name(), self.rng.choice(_TROUBLES)
         kind = self.rng.choice(("find", "tell"))
         asks = self.trade["tell"]["asks"] if kind == "tell" else self._fact()[1]["asks"]
         self._asks(asks, name)
         self._call(kind, {self.by: name}, why, failed=True)
-        otherwise = name.removeprefix("the ").title()
-        if otherwise != name and self.rng.random() < 0.8:
-            self._call(kind, {self.by: otherwise}, why, failed=True)
         self.lines.answered(f"I could not find that out about {name}: {why}.")
 
     def blocked(self) -> None:
