@@ -317,7 +317,7 @@ def test_without_screens_all_steps_are_done_with_an_exit_code_for_each_gate(
     wizard = ("wizard", "--config", str(file), "--no-tui")
     assert command(monkeypatch, *wizard) == 23
     told = capsys.readouterr()
-    assert re.search(r"✗ size +3 +2", told.out)
+    assert re.search(r"✗ +size +3 +2", told.out)
     assert "Make it larger." in told.err
     use(monkeypatch, train="cannot")
     assert command(monkeypatch, *wizard) == 1
