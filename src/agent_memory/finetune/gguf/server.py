@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import socket
 import time
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 from agent_memory.errors import AgentMemoryError
+from agent_memory.finetune import cores
 from agent_memory.finetune.gguf import child
 from agent_memory.finetune.gguf.llama import Tool
 
@@ -125,7 +124,7 @@ def running(
         "--ctx-size",
         str(context),
     ]
-    arguments += ["--parallel", "1", "--jinja", "--no-webui", "--offline", "--threads", str(idle_cores())]
+    arguments += ["--parallel", "1", "--jinja", "--no-webui", "--offline", "--threads", str(cores.idle())]
     if template:
         arguments += ["--chat-template-file", str(template)]
     if adapter:
@@ -154,13 +153,6 @@ def running(
                 )
             time.sleep(0.1)
         yield Server(client)
-
-
-def idle_cores() -> int:
-    """llama.cpp's threads wait for each other after each layer: one that waits for a core holds up all of them."""
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    cores = psutil.cpu_count(logical=False) or 1
-    return max(1, round(cores - busy))
 
 
 def _healthy(client: httpx.Client) -> bool:

@@ -10,12 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 import transformers
 
 from agent_memory.errors import AgentMemoryError
-from agent_memory.finetune import extra
+from agent_memory.finetune import cores, extra
 from agent_memory.finetune.config import Training
 from agent_memory.finetune.run import Run
 
@@ -93,13 +92,9 @@ def config(run: Run, base: Path) -> Any:
 
 
 def use_idle_cores() -> None:
-    """Work on as many cores as are idle: a thread that waits for a core holds up all the others. OMP_NUM_THREADS says
-    otherwise."""
-    if "OMP_NUM_THREADS" in os.environ:
-        return
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    cores = psutil.cpu_count(logical=False) or 1
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), round(cores - busy))))
+    """Work on as many cores as are idle. OMP_NUM_THREADS says otherwise."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), cores.idle()))
 
 
 def device(training: Training) -> str:
