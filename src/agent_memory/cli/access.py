@@ -8,7 +8,7 @@ import typer
 
 from agent_memory import paths, settings
 from agent_memory.access.tokens import Scope
-from agent_memory.cli import completing, terminal
+from agent_memory.cli import terminal
 from agent_memory.cli.tables import print_table
 from agent_memory.cli.terminal import AsJson, database, print_json, project
 from agent_memory.cli.terminal import audit as written
@@ -28,15 +28,7 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who will use it, such as codex or laptop.")],
     *,
     scope: Annotated[Scope, typer.Option(help="read: ask; write: also record; admin: everything.")] = "write",
-    only: Annotated[
-        str | None,
-        typer.Option(
-            "--project",
-            "-p",
-            autocompletion=completing.project,
-            help="Only this project. Default: every one.",
-        ),
-    ] = None,
+    only: terminal.OnlyProject = None,
     expires: Annotated[
         str | None, typer.Option(help="When it runs out: 90d, 12h, or a date such as 2027-01-31.")
     ] = None,

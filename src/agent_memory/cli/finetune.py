@@ -41,12 +41,7 @@ def dataset(
     *,
     out: Annotated[Path, typer.Option(help="The folder to make; it must not be there yet.")],
     since: Annotated[datetime | None, typer.Option(help="Only what happened from then on.")] = None,
-    project: Annotated[
-        str | None,
-        typer.Option(
-            "--project", "-p", help="Only this one: a folder, a git remote or an id. Default: all of them."
-        ),
-    ] = None,
+    project: terminal.OnlyProject = None,
     agent: Annotated[
         str | None, typer.Option(help="Only what this agent did, such as claude or codex.")
     ] = None,

@@ -253,15 +253,7 @@ def reindex(*, as_json: terminal.AsJson = False) -> None:
 def export(
     *,
     out: Annotated[Path | None, typer.Option(help="A file that does not exist yet. Default: print.")] = None,
-    project: Annotated[
-        str | None,
-        typer.Option(
-            "--project",
-            "-p",
-            autocompletion=completing.project,
-            help="Only this project. Default: every one.",
-        ),
-    ] = None,
+    project: terminal.OnlyProject = None,
 ) -> None:
     """Write what is remembered as lines of JSON.
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent_memory import running
-from agent_memory.cli import completing
-from agent_memory.cli.terminal import AsJson, console, readable
+from agent_memory.cli.terminal import AsJson, OnlyProject, console, readable
 from agent_memory.errors import AgentMemoryError
 
 if TYPE_CHECKING:
@@ -31,15 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def tail(
     *,
-    project: Annotated[
-        str | None,
-        typer.Option(
-            "--project",
-            "-p",
-            autocompletion=completing.project,
-            help="Only this project: a folder, a git remote, a name or an id. Default: every one.",
-        ),
-    ] = None,
+    project: OnlyProject = None,
     last: Annotated[
         int, typer.Option("--last", "-n", min=0, max=200, help="Begin with so many that were recorded last.")
     ] = 10,

@@ -40,6 +40,15 @@ Project = Annotated[
         help="A folder, a git remote, a name or an id. Default: the folder you stand in.",
     ),
 ]
+OnlyProject = Annotated[
+    str | None,
+    typer.Option(
+        "--project",
+        "-p",
+        autocompletion=completing.project,
+        help="Only this project: a folder, a git remote, a name or an id. Default: every one.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="At most so many.")]
 
